@@ -1,0 +1,1 @@
+"""Agents: who answers the telephone, with which words, voice, model and limits."""

@@ -1,0 +1,74 @@
+"""An agent's definition. Pure: reading files is `agents.files`.
+
+Turn-taking profiles and their numbers live in `pipeline.turn_settings`; here an agent only names one.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+
+Language = Literal["en", "es"]
+
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
+
+
+class Lines(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The fixed phrases an agent needs even when its language model is silent. All are synthesised ahead."""
+
+    greeting: str
+    """Said as soon as the call is answered; empty to let the caller speak first."""
+
+    idle_prompts: tuple[str, ...]
+    """Said in turn, each after one more stretch of silence; after the last one comes `goodbye`."""
+
+    goodbye: str
+    """Said before the agent hangs up on a silent caller or at the maximum duration."""
+
+    filler: str
+    """Said when an answer takes long."""
+
+    not_understood: str
+    """Said when a voice was heard and no words were recognised."""
+
+    apology: str
+    """Said when a provider failed and the caller may try again."""
+
+    failure: str
+    """Said before hanging up on a failure that lasts."""
+
+
+class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Bounds on one call."""
+
+    duration_s: Seconds = 1_800.0
+    """The longest call, greeting to goodbye."""
+
+    idle_s: Seconds = 8.0
+    """Silence of both sides before a prompt."""
+
+
+class AgentDefinition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Everything that makes one agent different from another."""
+
+    name: str
+    language: Language
+    prompt: str
+    """Instructions for the language model."""
+
+    lines: Lines
+    model: str = ""
+    """LangChain's `provider:model`; empty for the server's LANGUAGE_MODEL."""
+
+    fallback_model: str = ""
+    """Asked where `model` fails or is slow; empty for the server's FALLBACK_MODEL."""
+
+    voice: str = ""
+    """The TTS provider's voice id; empty for the server's default."""
+
+    fallback_voice: str = ""
+    tools: tuple[str, ...] = ("end_call",)
+    transfer_targets: dict[str, str] = msgspec.field(default_factory=dict)
+    """Names the model may use for `transfer_call`, each with its E.164 number."""
+
+    profile: Literal["patient", "normal", "quick"] = "normal"
+    limits: Limits = msgspec.field(default_factory=Limits)

@@ -1,0 +1,1 @@
+"""Bytes and samples: mu-law, PCM, resampling, tones. Pure: no I/O and no clock."""

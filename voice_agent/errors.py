@@ -1,0 +1,95 @@
+"""The exception tree of the whole package.
+
+    VoiceAgentError
+    ├── SettingsError            a setting is missing, malformed or a placeholder
+    ├── ScenarioError            a sandbox scenario file cannot be used
+    ├── AgentDefinitionError     an agent file cannot be used
+    ├── EventLogError            a recorded event log cannot be replayed
+    ├── MediaStreamError         the Twilio socket could not be served
+    ├── CarrierError             the carrier's REST interface refused or failed
+    └── ProviderError            a speech or language provider failed
+        ├── ProviderRefused      it will fail again: key, plan, unknown voice or model (401, 403, 404, 422)
+        ├── ProviderBusy         it may work later: rate limit or overload (429, 503)
+        ├── ProviderUnavailable  no answer: connect, reset, time-out, 5xx
+        └── ProviderMisbehaved   an answer that breaks the provider's own protocol
+
+Every leaf carries what a caller of the API or an operator needs to act on it. `http_status` is what the REST
+edge answers when the error reaches it. Vendor exceptions are translated to this tree in `integrations`.
+"""
+
+
+class VoiceAgentError(Exception):
+    """Anything this package raises on purpose."""
+
+    http_status = 500
+
+
+class SettingsError(VoiceAgentError):
+    """A setting is missing, malformed or a placeholder. The message names the setting, never its value."""
+
+
+class ScenarioError(VoiceAgentError):
+    """A sandbox scenario cannot be used. The message names the file and the field."""
+
+    http_status = 422
+
+
+class AgentDefinitionError(VoiceAgentError):
+    """An agent definition cannot be used. The message names the file and the field."""
+
+    http_status = 422
+
+
+class EventLogError(VoiceAgentError):
+    """A recorded event log cannot be read. The message names the line."""
+
+    http_status = 422
+
+
+class MediaStreamError(VoiceAgentError):
+    """The Twilio media socket could not be served."""
+
+
+class CarrierError(VoiceAgentError):
+    """The carrier's REST interface refused or failed.
+
+    `code` is Twilio's error code (https://www.twilio.com/docs/api/errors), 0 where none was given; `status` is the
+    HTTP status, 0 where no answer came.
+    """
+
+    http_status = 502
+
+    def __init__(self, message: str, *, code: int = 0, status: int = 0) -> None:
+        super().__init__(message)
+        self.code = code
+        self.status = status
+
+
+class ProviderError(VoiceAgentError):
+    """A speech or language provider failed. `provider` is its name; the message carries no secret."""
+
+    http_status = 502
+
+    def __init__(self, provider: str, message: str) -> None:
+        super().__init__(f"{provider}: {message}")
+        self.provider = provider
+
+
+class ProviderRefused(ProviderError):
+    """The provider will refuse again: wrong key, plan, voice or model. Never retried."""
+
+
+class ProviderBusy(ProviderError):
+    """The provider may answer later. `retry_after_s` is its own hint in seconds, None where it gave none."""
+
+    def __init__(self, provider: str, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(provider, message)
+        self.retry_after_s = retry_after_s
+
+
+class ProviderUnavailable(ProviderError):
+    """No usable answer: connection refused or reset, time-out, 5xx. Retried within the turn's budget."""
+
+
+class ProviderMisbehaved(ProviderError):
+    """The provider's answer breaks its own protocol: malformed, wrong rate, out of bounds."""
