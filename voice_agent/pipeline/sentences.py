@@ -36,25 +36,30 @@ MIN_CLAUSE_CHARS = 8
 MIN_CLAUSE_WORDS = 2
 """A shorter first clause ("Then,") is joined with the next one, unless it is one of the openers below."""
 
+
+def _phrases(listed: str) -> frozenset[str]:
+    return frozenset(listed.split("|"))
+
+
 _OPENERS = {
-    "en": frozenset(
+    "en": _phrases(
         "absolutely|ah|all right|alright|certainly|exactly|fine|good|great|hello|hey|hi|hmm|i see|indeed|no|no problem|"
         "of course|oh|ok|okay|perfect|please|right|sorry|sure|thanks|understood|very well|welcome|well|wonderful|"
-        "yeah|yes".split("|")
+        "yeah|yes"
     ),
-    "es": frozenset(
+    "es": _phrases(
         "ah|bien|bueno|claro|cómo no|de acuerdo|desde luego|disculpe|entendido|entiendo|exacto|genial|gracias|hola|"
-        "listo|lo siento|mire|muy bien|no|ok|okay|perdón|perfecto|por supuesto|pues|sí|vale|ya".split("|")
+        "listo|lo siento|mire|muy bien|no|ok|okay|perdón|perfecto|por supuesto|pues|sí|vale|ya"
     ),
 }
 """One-clause beginnings that people say with a pause of their own."""
 
-_ABBREVIATIONS = frozenset(
+_ABBREVIATIONS = _phrases(
     # Titles, addresses, companies and the like: something nearly always follows, so the full stop ends nothing.
-    "adj al apdo appt approx apt aprox arq art atte av avda ave bldg blvd cap capt cía co col corp cta cte dcha dept "
-    "depto dir doc dr dra dres drs dña ed ej est ext fig gen gob gov gral hon inc ing izq izqda jr lic lt ltd máx max "
-    "mín min mr mrs ms mt mtro pág pags págs ph pl pp prof profa pza rd rep rev sgt sr sra sras sres srta st sta ste "
-    "sto tel teléf tfno ud uds univ vd vds vol vs".split()
+    "adj|al|apdo|appt|approx|apt|aprox|arq|art|atte|av|avda|ave|bldg|blvd|cap|capt|cía|co|col|corp|cta|cte|dcha|"
+    "dept|depto|dir|doc|dr|dra|dres|drs|dña|ed|ej|est|ext|fig|gen|gob|gov|gral|hon|inc|ing|izq|izqda|jr|lic|lt|ltd|"
+    "máx|max|mín|min|mr|mrs|ms|mt|mtro|pág|pags|págs|ph|pl|pp|prof|profa|pza|rd|rep|rev|sgt|sr|sra|sras|sres|srta|"
+    "st|sta|ste|sto|tel|teléf|tfno|ud|uds|univ|vd|vds|vol|vs"
 )
 _BEFORE_NUMBERS = frozenset({"no", "nos", "nº", "num", "núm", "nro"})
 """Abbreviations only before a number: "No. 5" against "No. We are closed."."""
