@@ -1,0 +1,53 @@
+# One verb for each thing a developer does here. `make` alone lists them.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo serve test style types imports tests bench lock format docs
+
+BIN := .venv/bin
+UV := $(BIN)/uv
+BENCHES := $(sort $(patsubst bench/%.py,%,$(shell grep -ls '__main__' bench/*.py)))
+
+help: ## list the verbs
+	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup: ## create .venv with everything the other verbs need
+	@scripts/setup
+
+demo: setup ## hear an agent hold a call, with no account and no server
+	@$(BIN)/voice-agent demo
+
+serve: setup ## answer real calls with the accounts in .env
+	@$(BIN)/voice-agent serve
+
+test: setup style types imports ## everything that must hold before a change goes in
+	@$(BIN)/voice-agent settings --check docs/settings.md
+	@$(BIN)/pytest --cov --cov-report=term-missing:skip-covered
+
+style: ## lint and formatting
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: ## static types, strict
+	@$(BIN)/mypy
+
+imports: ## who may import whom
+	@$(BIN)/lint-imports --no-logo
+
+tests: ## the tests alone
+	@$(BIN)/pytest
+
+bench: setup ## every benchmark, one after another; results in data/bench/
+	@mkdir -p data/bench
+	@for name in $(BENCHES); do $(BIN)/python -m bench.$$name --json data/bench/$$name.json || exit 1; done
+
+format: ## mend formatting and what the linter can mend
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+docs: ## write the generated pages again
+	@$(BIN)/voice-agent settings > docs/settings.md
+
+lock: ## resolve the requirements again, keeping pins that still fit (UPGRADE=1 takes the newest)
+	@$(UV) pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header $(if $(UPGRADE),--upgrade) \
+		pyproject.toml --extra local --extra vad --output-file requirements/runtime.txt
+	@$(UV) pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header $(if $(UPGRADE),--upgrade) \
+		pyproject.toml --extra local --extra vad --group dev --constraints requirements/runtime.txt --output-file requirements/dev.txt
