@@ -15,9 +15,6 @@ that is missed costs some milliseconds, one that is wrong is heard.
 
 import re
 from enum import IntEnum
-from typing import Literal
-
-Language = Literal["en", "es"]
 
 EARLY_CHARS = 25
 """Until so much has been released, clauses are spoken; afterwards whole sentences.
@@ -88,10 +85,13 @@ def speakable(text: str) -> str:
 
 
 class ClauseChunker:
-    """Turn a reply's tokens into pieces to be spoken, each as soon as it may be. One instance for each reply."""
+    """Turn a reply's tokens into pieces to be spoken, each as soon as it may be. One instance for each reply.
 
-    def __init__(self, language: Language) -> None:
-        self._openers = _OPENERS[language]
+    `language` is ISO 639-1; any but "es" is taken for English.
+    """
+
+    def __init__(self, language: str) -> None:
+        self._openers = _OPENERS.get(language, _OPENERS["en"])
         self._words = _SpeakableWords()
         self._pending: list[str] = []
         self._pending_chars = 0
