@@ -26,9 +26,12 @@ from voice_agent.pipeline.ports import SynthesisListener, SynthesisStream, Voice
 
 PROVIDER = "espeak-ng"
 
-VOICES = {"en": "en-gb", "es": "es"}
+VOICES = {"en": "en-us", "es": "es"}
 """The voice of each language where none is asked for. Others: a language of espeak-ng, or one with a variant of the
 speaker such as "en-us+f3" (female 3) or "es+m3"."""
+
+_ALIASES = {"en-gb": "en", "es-es": "es"}
+"""What people write, and what the library calls it."""
 
 WORDS_A_MINUTE = 160
 """At speed 1.0; the library's own 175 is hard to follow on a telephone."""
@@ -115,7 +118,8 @@ class EspeakSynthesiser:
 
     def _choose(self, voice: Voice) -> None:
         name = voice.voice_id or VOICES.get(voice.language, voice.language)
-        if self._library.espeak_SetVoiceByName(name.encode()):
+        language, plus, variant = name.partition("+")
+        if self._library.espeak_SetVoiceByName((_ALIASES.get(language.lower(), language) + plus + variant).encode()):
             raise ProviderRefused(PROVIDER, f"there is no voice {name!r}")
         self._library.espeak_SetParameter(_RATE_PARAMETER, round(WORDS_A_MINUTE * voice.speed), 0)
 

@@ -2,7 +2,7 @@
 
 Words are runs of non-blank characters with the blanks that follow. The synthesiser may report several beginnings
 inside one word ("£45" is three) or none at all (a dash; "of the" said as one): the former count once, the latter share
-the time of their neighbours by their length.
+the time of their neighbours by their letters.
 """
 
 import re
@@ -38,8 +38,10 @@ class WordTimer:
         if not texts:
             return ()
         began_ms = self._open_began_ms
-        share_ms = (end_ms - began_ms) / sum(map(len, texts))
-        bounds_ms = [began_ms + share_ms * length for length in accumulate(map(len, texts), initial=0)]
+        weights = [sum(map(str.isalnum, text)) for text in texts]
+        share_ms = (end_ms - began_ms) / max(sum(weights), 1)
+        bounds_ms = [began_ms + share_ms * weight for weight in accumulate(weights, initial=0)]
+        bounds_ms[-1] = end_ms
         self._open, self._open_began_ms = stop, end_ms
         return tuple(
             Word(text=text, start_ms=start_ms, end_ms=stop_ms)
