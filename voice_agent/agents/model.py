@@ -1,40 +1,17 @@
 """An agent's definition. Pure: reading files is `agents.files`.
 
-Turn-taking profiles and their numbers live in `pipeline.turn_settings`; here an agent only names one.
+The numbers of a turn-taking profile live in `pipeline.endpointing`; here an agent only names one.
 """
 
 from typing import Annotated, Literal
 
 import msgspec
 
+from voice_agent.pipeline.turn_settings import Lines
+
 Language = Literal["en", "es"]
 
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
-
-
-class Lines(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The fixed phrases an agent needs even when its language model is silent. All are synthesised ahead."""
-
-    greeting: str
-    """Said as soon as the call is answered; empty to let the caller speak first."""
-
-    idle_prompts: tuple[str, ...]
-    """Said in turn, each after one more stretch of silence; after the last one comes `goodbye`."""
-
-    goodbye: str
-    """Said before the agent hangs up on a silent caller or at the maximum duration."""
-
-    filler: str
-    """Said when an answer takes long."""
-
-    not_understood: str
-    """Said when a voice was heard and no words were recognised."""
-
-    apology: str
-    """Said when a provider failed and the caller may try again."""
-
-    failure: str
-    """Said before hanging up on a failure that lasts."""
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -45,11 +45,15 @@ class CancelReply(Action, frozen=True):
 
 
 class Speak(Action, frozen=True):
-    """Synthesise `text` as the next part of the turn's reply. `is_line`: a fixed phrase, to be taken from the cache."""
+    """Synthesise `text` as the next part of the turn's reply.
+
+    `is_line`: a fixed phrase, to be taken from the cache. `is_aside`: said to fill a silence, no part of the history.
+    """
 
     turn: int
     text: str
     is_line: bool = False
+    is_aside: bool = False
 
 
 class FinishSpeaking(Action, frozen=True):

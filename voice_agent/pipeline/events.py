@@ -86,12 +86,21 @@ class ReplyFailed(Event, frozen=True):
 
 
 class ToolFinished(Event, frozen=True):
-    """A tool has returned. `result` is what the model is told; `is_error` where the tool failed."""
+    """A tool has returned. `result` is what the model is told; `is_error` where the tool failed.
+
+    The last three fields are what the tool wants done to the call, once what the agent is saying has been heard.
+    """
 
     turn: int
     call_id: str
     result: str
     is_error: bool = False
+    hang_up: bool = False
+    transfer_to: str = ""
+    """E.164, empty for no transfer."""
+
+    digits: str = ""
+    """DTMF tones to play, empty for none."""
 
 
 class SynthesisStarted(Event, frozen=True):

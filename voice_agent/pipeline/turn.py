@@ -1,0 +1,712 @@
+"""The turn machine: who has the floor in a call. Events in, actions out; no I/O, no clock, no task.
+
+How it works
+------------
+Two small machines stand side by side. The **user** is SILENT, SPEAKING or PAUSED (voice activity has stopped, the
+turn has not been taken yet). The **agent** is
+
+    IDLE         listening
+    SPECULATING  preparing a reply to what was said so far; nothing of it may be heard, no tool may run
+    THINKING     the turn is the agent's: a reply or a line is on its way
+    SPEAKING     the caller hears it
+    STOPPED      cut by the caller's voice, its audio kept until words tell whether that was an interruption
+
+In `turn_tables`, `USER_TABLE` and `AGENT_TABLE` are all the moves each can make and `RULES` what they mean together:
+a rule is found by the kind of event and the pair of states *after* the user's own move. An event without a rule in the
+current pair changes nothing, and an event of a turn that is over is dropped by the one guard in `handle`.
+
+`TIMERS` are the machine's own moments. `deadline` is the next of them; the shell sends DeadlinePassed when it has
+come. Handling an event never raises on what a provider, the carrier or the caller does.
+
+A caller's turn, with nothing in its way:
+
+    SpeechStopped      first pause: timers for commit, speculation and endpoint are armed from the last speech sample
+    TranscriptUpdated  StartReply(confirmed=False): model and first clause work behind the endpoint wait
+    (commit)           CommitTranscript
+    TranscriptFinal    same words: the speculation stands; other words: CancelReply, StartReply anew
+    (endpoint)         ConfirmReply: what is ready is heard at once
+
+The states and the joint rules as a picture: docs/turn-machine.md, generated from the tables below.
+"""
+
+from collections.abc import Iterable
+
+from voice_agent.pipeline.actions import (
+    AnyAction,
+    CancelReply,
+    CommitTranscript,
+    ConfirmReply,
+    ContinueReply,
+    FinishSpeaking,
+    HangUp,
+    ResumePlayback,
+    ReviseHistory,
+    RunTool,
+    SendDigits,
+    Speak,
+    StartReply,
+    StopPlayback,
+    TransferCall,
+    TrimHistory,
+)
+from voice_agent.pipeline.endpointing import endpoint_wait_s
+from voice_agent.pipeline.events import (
+    AnyEvent,
+    CallEnded,
+    CallStarted,
+    DeadlinePassed,
+    DigitPressed,
+    PlaybackFinished,
+    PlaybackMarked,
+    PlaybackStarted,
+    PlaybackStopped,
+    ReplyFailed,
+    ReplyFinished,
+    ReplyText,
+    ReplyToolCalled,
+    SpeechStarted,
+    SpeechStopped,
+    SynthesisFailed,
+    ToolFinished,
+    TranscriptFinal,
+    TranscriptionFailed,
+    TranscriptUpdated,
+    VoiceConfirmed,
+)
+from voice_agent.pipeline.reply import Reply
+from voice_agent.pipeline.turn_settings import TurnSettings
+from voice_agent.pipeline.turn_tables import AGENT_TABLE, DISPATCH, TIMERS, USER_TABLE, Agent, Phase, Step, Timer, User
+from voice_agent.pipeline.utterance import Utterance
+
+_PAUSE_TIMERS = (Timer.COMMIT, Timer.SPECULATE, Timer.ENDPOINT, Timer.WORDS)
+
+MOST_KEYS = 64
+"""Keys of one turn that are kept; the rest of a storm is ignored (F35)."""
+
+
+class TurnMachine:
+    """One call's turns. Call `handle` with every event in order; wake it at `deadline`.
+
+    `user`, `agent`, `phase` and `turn` are for reading; `turn` is the number of the reply under way, or of the last
+    one withdrawn or finished.
+    """
+
+    def __init__(self, settings: TurnSettings) -> None:
+        self.settings = settings
+        self.user = User.SILENT
+        self.agent = Agent.IDLE
+        self.phase = Phase.WAITING
+        self.turn = 0
+        self._at = 0.0
+        self._utterance = Utterance()
+        # The reply under way while the agent is not IDLE; else the last one, which no event can name any more.
+        self._reply = Reply(0, settings.language)
+        self._timers: dict[Timer, float] = {}
+        self._out: list[AnyAction] = []
+        self._context = 0
+        self._speculations = 0
+        self._idle_prompts = 0
+        self._failures = 0
+        self._asked_again = False
+        self._taken = Utterance()
+        self._taken_turn = 0
+        self._taken_until = 0.0
+
+    @property
+    def deadline(self) -> float | None:
+        """The call-clock second at which the machine wants DeadlinePassed, None for never."""
+        return min(self._timers.values(), default=None)
+
+    def handle(self, event: AnyEvent) -> tuple[AnyAction, ...]:
+        """Take one event, return what is to be done, in order."""
+        if self.phase is Phase.ENDED:
+            return ()
+        if getattr(event, "turn", self.turn) != self.turn:
+            return ()  # of a turn that is over
+        self._at = max(self._at, event.at)
+        self._out = []
+        if isinstance(event, CallEnded):
+            self._end_call()
+        elif isinstance(event, CallStarted):
+            self._start_call()
+        elif self.phase is Phase.ACTIVE:
+            self._apply(event)
+        return tuple(self._out)
+
+    def _apply(self, event: AnyEvent) -> None:
+        kind = type(event)
+        if isinstance(event, DeadlinePassed):
+            self._run_timers()
+            return
+        if isinstance(event, TranscriptUpdated | TranscriptFinal) and self._is_late(event):
+            return
+        moved = USER_TABLE.get((self.user, kind))
+        if moved is not None:
+            self.user = moved
+        elif kind is SpeechStopped:
+            return  # a pause of a sound that the machine has already stopped listening to
+        rule = DISPATCH.get((kind, self.user, self.agent))
+        if rule is not None:
+            getattr(self, rule)(event)
+
+    def _run_timers(self) -> None:
+        """Fire what is due, earliest first; a rule may disarm or re-arm others on the way."""
+        for _ in Timer:
+            due = [(at, timer.value) for timer, at in self._timers.items() if at <= self._at]
+            if not due or self.phase is not Phase.ACTIVE:
+                return
+            timer = Timer(min(due)[1])
+            del self._timers[timer]
+            getattr(self, TIMERS[timer])()
+
+    # --- the call ---------------------------------------------------------------------------------------------
+    def _start_call(self) -> None:
+        if self.phase is not Phase.WAITING:
+            return
+        self.phase = Phase.ACTIVE
+        self._timers[Timer.DURATION] = self._at + self.settings.duration_s
+        if self.settings.lines.greeting:
+            self._say_line(self.settings.lines.greeting)
+        else:
+            self._timers[Timer.IDLE] = self._at + self.settings.idle_s
+
+    def _end_call(self) -> None:
+        self.phase = Phase.ENDED
+        self._timers.clear()
+        self._silence_agent()
+
+    def _end_of_time(self) -> None:
+        self._silence_agent()
+        self._drop_utterance()
+        self._say_line(self.settings.lines.goodbye, last=HangUp(reason="duration"), interruptible=False)
+
+    def _force_last(self) -> None:
+        if self._reply.last is not None:
+            self._do_last(self._reply.last)
+
+    def _do_last(self, last: HangUp | TransferCall) -> None:
+        self.phase = Phase.ENDING
+        self._timers.clear()
+        self._out.append(last)
+
+    # --- the caller's turn ------------------------------------------------------------------------------------
+    def _hear_speech(self, event: SpeechStarted) -> None:
+        self._disarm(*_PAUSE_TIMERS)
+        self._utterance.begin(event.began_at)
+
+    def _note_voice(self, event: VoiceConfirmed) -> None:
+        self._disarm(*_PAUSE_TIMERS)
+        self._utterance.begin(event.began_at)
+        self._utterance.voiced = True
+
+    def _begin_pause(self, event: SpeechStopped) -> None:
+        self._disarm(Timer.STALE)
+        self._utterance.ended_at = event.ended_at
+        self._arm_pause()
+
+    def _arm_pause(self) -> None:
+        """Arm what follows a first pause, all counted from the last speech sample, side by side."""
+        ended_at = self._utterance.ended_at
+        if self._utterance.committed_at is None:
+            self._timers[Timer.COMMIT] = ended_at + self.settings.commit_s
+        self._timers[Timer.SPECULATE] = ended_at + self.settings.speculation_grace_s
+        self._consider_endpoint()
+
+    def _commit(self) -> None:
+        self._disarm(Timer.COMMIT)
+        self._utterance.commit(self._at)
+        self._out.append(CommitTranscript())
+        self._consider_endpoint()
+
+    def _take_words(self, event: TranscriptUpdated | TranscriptFinal) -> None:
+        """Words while the floor is the caller's."""
+        changed = self._update_utterance(event)
+        if not self._utterance.has_words:
+            return
+        self._disarm(Timer.IDLE)
+        if self.user is User.SILENT:
+            # Too soft for voice activity, but recognised: the words themselves are the speech.
+            self.user = User.PAUSED
+            self._utterance.begin(event.at)
+            self._utterance.ended_at = event.at
+            self._arm_pause()
+        if self.user is User.PAUSED:
+            self._speculate()
+            self._consider_endpoint()
+        elif changed:
+            self._timers[Timer.STALE] = event.at + self.settings.stale_s
+            self._keep_speculation()
+
+    def _update_utterance(self, event: TranscriptUpdated | TranscriptFinal) -> bool:
+        if isinstance(event, TranscriptUpdated):
+            return self._utterance.update(event.text)
+        before = self._utterance.fingerprint
+        self._utterance.settle(event.text)
+        return self._utterance.fingerprint != before
+
+    def _is_late(self, event: TranscriptUpdated | TranscriptFinal) -> bool:
+        """Whether a transcript belongs to words whose turn was taken, or which were dropped, before their final."""
+        taken = self._taken
+        if not taken.pending or self._at > self._taken_until:
+            return False
+        if isinstance(event, TranscriptFinal):
+            before = taken.fingerprint
+            taken.settle(event.text)
+            if not taken.pending and self._taken_turn == self.turn and taken.fingerprint != before:
+                self._out.append(ReviseHistory(turn=self.turn, text=taken.text))
+        return True
+
+    def _end_stale_speech(self) -> None:
+        """Voice activity goes on, the words do not: noise. The turn ends by the words."""
+        if self.user is not User.SPEAKING or not self._floor_is_callers():
+            return
+        self.user = User.PAUSED
+        self._utterance.ended_at = self._at
+        self._commit()
+        self._arm_pause()
+
+    def _consider_endpoint(self) -> None:
+        """Take the turn if the caller is done; else arm the moment to ask again."""
+        self._disarm(Timer.ENDPOINT)
+        words = self._utterance
+        if self.user is not User.PAUSED or not self._floor_is_callers():
+            return
+        if not words.has_words:
+            self._timers[Timer.WORDS] = words.ended_at + self.settings.words_wait_s
+            return
+        self._disarm(Timer.WORDS)
+        due = words.ended_at + self._endpoint_wait_s()
+        if words.committed_at is None or words.pending:
+            committed_at = words.committed_at if words.committed_at is not None else self._timers.get(Timer.COMMIT, 0.0)
+            due = max(due, committed_at + self.settings.final_wait_s)
+        if self._at >= due:
+            self._take_turn()
+        else:
+            self._timers[Timer.ENDPOINT] = due
+
+    def _endpoint_wait_s(self) -> float:
+        return endpoint_wait_s(
+            self._utterance.text,
+            self.settings.language,
+            self.settings.endpointing,
+            is_final=not self._utterance.pending and self._utterance.committed_at is not None,
+        )
+
+    def _give_up_words(self) -> None:
+        """A sound was heard and no words came for it."""
+        was_speech = self._utterance.voiced and self._utterance.duration_s >= self.settings.speech_s
+        self._drop_utterance()
+        if was_speech and not self._asked_again and self.agent is Agent.IDLE:
+            self._asked_again = True
+            self._say_line(self.settings.lines.not_understood)
+        elif self.agent is Agent.IDLE:
+            self._timers.setdefault(Timer.IDLE, self._at + self.settings.idle_s)
+
+    # --- the agent's turn -------------------------------------------------------------------------------------
+    def _floor_is_callers(self) -> bool:
+        return self.agent in (Agent.IDLE, Agent.SPECULATING)
+
+    def _speculate(self) -> None:
+        """Prepare a reply to what was said so far, unless it is prepared already or the caller is clearly not done."""
+        self._disarm(Timer.SPECULATE)
+        if self.user is not User.PAUSED or not self._floor_is_callers() or not self._utterance.has_words:
+            return
+        if self._keep_speculation() or self._speculations >= self.settings.speculation_limit:
+            return
+        if self._endpoint_wait_s() > self.settings.speculation_max_wait_s:
+            return
+        self._speculations += 1
+        self._move(Step.SPECULATE)
+        self._start_reply(confirmed=False)
+
+    def _keep_speculation(self) -> bool:
+        """Return whether a speculation on these very words stands; cancel one on others."""
+        if self.agent is not Agent.SPECULATING:
+            return False
+        if self._reply.fingerprint == self._fingerprint():
+            return True
+        self._withdraw()
+        return False
+
+    def _fingerprint(self) -> str:
+        """What a reply depends on: the caller's words and the context. Tools and prompt are fixed for a call."""
+        return f"{self._utterance.fingerprint}\n{self._context}"
+
+    def _start_reply(self, *, confirmed: bool) -> None:
+        self.turn += 1
+        text = self._utterance.text
+        self._reply = Reply(self.turn, self.settings.language, question=text, fingerprint=self._fingerprint())
+        self._out.append(StartReply(turn=self.turn, text=text, confirmed=confirmed))
+
+    def _take_turn(self) -> None:
+        """The caller is done: confirm what was prepared for these very words, or start."""
+        prepared = self._keep_speculation()
+        self._move(Step.REPLY)
+        if prepared:
+            self._out.append(ConfirmReply(turn=self.turn))
+        else:
+            self._start_reply(confirmed=True)
+        self._expect_late_finals(self.turn)
+        self._leave_caller_turn()
+        self._context += 1
+        self._idle_prompts = 0
+        self._asked_again = False
+        self._timers[Timer.FILLER] = self._at + self.settings.filler_s
+        self._timers[Timer.REPLY] = self._at + self.settings.reply_s
+        if self._reply.wrote:
+            self._disarm(Timer.REPLY)
+        self._speak(self._reply.confirm())
+        if not self._reply.generating:
+            self._after_generation()
+
+    def _expect_late_finals(self, turn: int) -> None:
+        """Finals of the words just taken, or dropped (turn 0), may still come."""
+        self._taken, self._taken_turn = self._utterance, turn
+        self._taken_until = self._at + self.settings.late_final_s
+
+    def _leave_caller_turn(self) -> None:
+        self.user = User.SILENT
+        self._utterance = Utterance()
+        self._speculations = 0
+        self._disarm(*_PAUSE_TIMERS, Timer.STALE, Timer.IDLE, Timer.VERDICT, Timer.DIGITS)
+
+    def _drop_utterance(self) -> None:
+        """Forget a sound that was no turn; finals still on their way for it are forgotten too."""
+        self._expect_late_finals(0)
+        speaking = self.user is User.SPEAKING
+        self._leave_caller_turn()
+        if speaking:
+            self.user = User.SPEAKING
+
+    def _say_line(self, text: str, *, last: HangUp | None = None, interruptible: bool = True) -> None:
+        """Say a fixed phrase as a turn of its own; `last` follows once it was heard. The agent must be idle."""
+        if not text:
+            if last is not None:
+                self._do_last(last)
+            return
+        self._disarm(Timer.IDLE)
+        self.turn += 1
+        self._context += 1
+        reply = Reply(self.turn, self.settings.language)
+        reply.last, reply.is_interruptible, reply.wrote = last, interruptible, True
+        self._reply = reply
+        self._move(Step.REPLY)
+        self._out.append(Speak(turn=self.turn, text=text, is_line=True))
+        self._out.append(FinishSpeaking(turn=self.turn))
+        if last is not None:
+            self._timers[Timer.GOODBYE] = self._at + self.settings.goodbye_s
+
+    def _write(self, event: ReplyText) -> None:
+        if self._reply.generating:
+            self._speak(self._reply.write(event.text, confirmed=self._is_confirmed()))
+
+    def _note_tool(self, event: ReplyToolCalled) -> None:
+        if self._reply.generating:
+            self._reply.calls.append(event)
+
+    def _end_text(self, _event: ReplyFinished) -> None:
+        if not self._reply.generating:
+            return
+        self._speak(self._reply.end_of_text(confirmed=self._is_confirmed()))
+        if self._is_confirmed():
+            self._after_generation()
+
+    def _is_confirmed(self) -> bool:
+        return self.agent is not Agent.SPECULATING
+
+    def _speak(self, pieces: Iterable[str]) -> None:
+        for piece in pieces:
+            self._out.append(Speak(turn=self.turn, text=piece))
+            self._reply.wrote = True
+            if self._is_confirmed():
+                self._disarm(Timer.REPLY)
+
+    def _after_generation(self) -> None:
+        """The model has said all of a confirmed generation: run its tools, or let the reply end."""
+        reply = self._reply
+        calls, reply.calls = reply.calls, []
+        if calls and reply.rounds < self.settings.tool_rounds:
+            reply.rounds += 1
+            reply.has_run_tools = True
+            reply.waiting = {call.call_id for call in calls}
+            self._disarm(Timer.REPLY)
+            self._timers[Timer.FILLER] = self._at + self.settings.tool_filler_s
+            self._out.extend(
+                RunTool(turn=self.turn, call_id=call.call_id, name=call.name, arguments=call.arguments)
+                for call in calls
+            )
+        elif reply.wrote:
+            self._end_reply()
+        else:
+            self._apologise()
+
+    def _end_reply(self) -> None:
+        self._failures = 0
+        self._disarm(Timer.FILLER, Timer.REPLY)
+        self._out.append(FinishSpeaking(turn=self.turn))
+        if self._reply.last is not None:
+            self._timers[Timer.GOODBYE] = self._at + self.settings.goodbye_s
+
+    def _end_tool(self, event: ToolFinished) -> None:
+        reply = self._reply
+        if event.call_id not in reply.waiting:
+            return
+        reply.waiting.discard(event.call_id)
+        if event.digits:
+            self._out.append(SendDigits(turn=self.turn, digits=event.digits))
+            reply.wrote = True
+        if event.transfer_to:
+            reply.last = TransferCall(target=event.transfer_to)
+        elif event.hang_up and reply.last is None:
+            reply.last = HangUp(reason="agent")
+        if reply.waiting:
+            return
+        if reply.last is None:
+            reply.generating = True
+            self._timers[Timer.FILLER] = self._at + self.settings.tool_filler_s
+            self._timers[Timer.REPLY] = self._at + self.settings.reply_s
+            self._out.append(ContinueReply(turn=self.turn))
+        else:
+            self._end_with_last(reply.last)
+
+    def _end_with_last(self, last: HangUp | TransferCall) -> None:
+        """Nobody is hung up on without a word; a transfer without one is no rudeness."""
+        if not self._reply.wrote and isinstance(last, HangUp) and self.settings.lines.goodbye:
+            self._out.append(Speak(turn=self.turn, text=self.settings.lines.goodbye, is_line=True))
+            self._reply.wrote = True
+        if self._reply.wrote:
+            self._end_reply()
+        else:
+            self._do_last(last)
+
+    def _fill(self) -> None:
+        """Nothing was heard for too long: say so in the same voice, as an aside of the same turn."""
+        is_silent = self.agent is Agent.THINKING or (self.agent is Agent.SPEAKING and self._reply.waiting)
+        if is_silent and not self._reply.is_line and self.settings.lines.filler:
+            self._out.append(Speak(turn=self.turn, text=self.settings.lines.filler, is_line=True, is_aside=True))
+
+    def _miss_reply(self) -> None:
+        self._apologise()
+
+    # --- hearing it -------------------------------------------------------------------------------------------
+    def _play(self, _event: PlaybackStarted) -> None:
+        self._move(Step.PLAY)
+        self._disarm(Timer.FILLER)
+
+    def _mark(self, event: PlaybackMarked) -> None:
+        self._reply.heard_ms = max(self._reply.heard_ms, event.heard_ms)
+        if Timer.GOODBYE in self._timers:
+            self._timers[Timer.GOODBYE] = self._at + self.settings.goodbye_s
+
+    def _note_stop(self, event: PlaybackStopped) -> None:
+        self._reply.heard_ms = event.heard_ms
+        self._reply.remaining_ms = event.remaining_ms
+
+    def _finish(self, _event: PlaybackFinished) -> None:
+        self._move(Step.FINISH)
+        self._disarm(Timer.FILLER, Timer.REPLY, Timer.GOODBYE, Timer.VERDICT)
+        if self._reply.last is not None:
+            self._do_last(self._reply.last)
+            return
+        self._timers[Timer.IDLE] = self._at + self.settings.idle_s
+        if self.user is User.PAUSED:
+            self._arm_pause()
+
+    # --- interruptions ----------------------------------------------------------------------------------------
+    def _take_back(self, event: VoiceConfirmed) -> None:
+        """The caller goes on before the agent is heard: the same turn, with more words."""
+        if self._reply.is_interruptible:
+            self._note_voice(event)
+            self._rejoin()
+
+    def _rejoin(self) -> None:
+        """Withdraw a reply that was not heard; what it answered is said again together with what follows."""
+        question, has_run_tools = self._reply.question, self._reply.has_run_tools
+        if question and not has_run_tools:
+            self._utterance.prepend(question)
+            self._withdraw()
+        else:
+            self._silence_agent()
+
+    def _stop_agent(self, event: VoiceConfirmed) -> None:
+        if self._reply.is_interruptible:
+            self._note_voice(event)
+            self._move(Step.STOP)
+            self._out.append(StopPlayback(turn=self.turn))
+            self._timers[Timer.VERDICT] = self._at + self.settings.stopped_s
+
+    def _end_sound(self, event: SpeechStopped) -> None:
+        """A sound over the agent has ended: ask for its words at once, they decide."""
+        self._utterance.ended_at = event.ended_at
+        self._commit()
+        self._timers[Timer.VERDICT] = event.ended_at + self.settings.verdict_s
+
+    def _weigh_words(self, event: TranscriptUpdated | TranscriptFinal) -> None:
+        """Words over an agent that was not stopped: no voice was confirmed for them."""
+        self._update_utterance(event)
+        words = self._utterance
+        if not self._reply.is_interruptible:
+            return
+        is_final = isinstance(event, TranscriptFinal)
+        if words.is_backchannel(self.settings.language):
+            if is_final and not words.pending and self.user is not User.SPEAKING:
+                self._drop_utterance()
+        elif is_final or words.voiced or len(words.text.split()) > 1:
+            self._interrupt()
+
+    def _interrupt(self) -> None:
+        if self.agent is Agent.SPEAKING:
+            self._move(Step.STOP)
+            self._out.append(StopPlayback(turn=self.turn))
+        self._confirm_interruption()
+
+    def _judge_words(self, event: TranscriptUpdated | TranscriptFinal) -> None:
+        """Words decide over an agent that was stopped."""
+        self._update_utterance(event)
+        words = self._utterance
+        if not words.is_backchannel(self.settings.language):
+            self._confirm_interruption()
+        elif isinstance(event, TranscriptFinal) and self.user is not User.SPEAKING and not words.pending:
+            self._resolve_backchannel()
+
+    def _resolve_backchannel(self) -> None:
+        """Go on from the word where the agent was cut, unless the sound answered a reply that was nearly over."""
+        reply = self._reply
+        was_ending = not reply.generating and not reply.waiting and reply.last is None
+        is_near_end = reply.remaining_ms <= self.settings.answer_remaining_ms
+        if self._utterance.has_words and was_ending and is_near_end:
+            self._confirm_interruption()
+        else:
+            self._resume()
+
+    def _resume(self) -> None:
+        self._drop_utterance()
+        self._move(Step.RESUME)
+        self._out.append(ResumePlayback(turn=self.turn))
+
+    def _confirm_interruption(self) -> None:
+        """The floor is the caller's. Of the reply only what was heard remains."""
+        if self._reply.heard_ms < self.settings.unheard_ms:
+            self._rejoin()
+        else:
+            self._silence_agent()
+        self._disarm(Timer.VERDICT)
+        if self.user is not User.SPEAKING:
+            if self.user is User.SILENT:
+                self.user = User.PAUSED
+                self._utterance.ended_at = self._at
+            self._arm_pause()
+            self._speculate()
+        else:
+            self._timers[Timer.STALE] = self._at + self.settings.stale_s
+
+    def _dismiss_sound(self) -> None:
+        """No words came in time for a sound over the agent, or only a backchannel."""
+        if self.agent is Agent.STOPPED:
+            if self.user is User.SPEAKING:
+                self._resume()
+            else:
+                self._resolve_backchannel()
+        elif self.user is User.PAUSED:
+            self._drop_utterance()
+
+    def _press(self, event: DigitPressed) -> None:
+        if not self._is_interruptible() or len(self._utterance.keys) >= MOST_KEYS:
+            return
+        self._silence_agent()
+        self._disarm(*_PAUSE_TIMERS, Timer.STALE, Timer.IDLE, Timer.VERDICT)
+        self._utterance.keys += event.digit
+        if event.digit == "#":
+            self._take_turn()
+        else:
+            self._timers[Timer.DIGITS] = self._at + self.settings.digits_s
+
+    def _is_interruptible(self) -> bool:
+        return self._floor_is_callers() or self._reply.is_interruptible
+
+    # --- failures ---------------------------------------------------------------------------------------------
+    def _fail_reply(self, _event: ReplyFailed) -> None:
+        if not self._reply.generating:
+            return
+        if not self._is_confirmed():
+            self._withdraw()  # the endpoint asks again
+        elif self._reply.wrote:
+            self._speak(self._reply.end_of_text(confirmed=True))
+            self._end_reply()
+        else:
+            self._apologise()
+
+    def _apologise(self) -> None:
+        """No answer can be had: say so; hang up where it has happened twice in a row."""
+        self._failures += 1
+        self._silence_agent()
+        if self._failures > 1:
+            self._hang_up_failed()
+        else:
+            self._say_line(self.settings.lines.apology)
+
+    def _fail_voice(self, _event: SynthesisFailed) -> None:
+        """Nothing can be said any more but what is cached."""
+        if self.agent is Agent.SPECULATING:
+            self._withdraw()
+        elif self._reply.is_line and self._reply.last is not None:
+            self._do_last(self._reply.last)
+        else:
+            self._silence_agent()
+            self._hang_up_failed()
+
+    def _fail_for_good(self, _event: TranscriptionFailed) -> None:
+        if self._is_interruptible():
+            self._silence_agent()
+            self._hang_up_failed()
+
+    def _hang_up_failed(self) -> None:
+        self._drop_utterance()
+        self._say_line(self.settings.lines.failure, last=HangUp(reason="failed_provider"), interruptible=False)
+
+    # --- silence ----------------------------------------------------------------------------------------------
+    def _prompt(self) -> None:
+        """Both have been silent: prompt, and in the end say goodbye."""
+        words = self._utterance
+        if self.agent is not Agent.IDLE or words.has_words:
+            return
+        if (
+            self.user is User.SPEAKING
+            and words.voiced
+            and self._at - (words.began_at or 0.0) < self.settings.monologue_s
+        ):
+            self._timers[Timer.IDLE] = self._at + self.settings.idle_s
+            return
+        prompts = self.settings.lines.idle_prompts
+        self._drop_utterance()
+        if self._idle_prompts < len(prompts):
+            self._idle_prompts += 1
+            self._say_line(prompts[self._idle_prompts - 1])
+        else:
+            self._say_line(self.settings.lines.goodbye, last=HangUp(reason="idle"))
+
+    # --- small moves ------------------------------------------------------------------------------------------
+    def _move(self, step: Step) -> None:
+        self.agent = AGENT_TABLE[self.agent, step]
+
+    def _withdraw(self) -> None:
+        """Cancel a reply that nobody heard; its turn number dies with it."""
+        self._out.append(CancelReply(turn=self.turn))
+        self._move(Step.WITHDRAW)
+        self.turn += 1
+        self._disarm(Timer.FILLER, Timer.REPLY, Timer.GOODBYE)
+
+    def _silence_agent(self) -> None:
+        """Bring the agent to IDLE from wherever it is; of what was begun, only what was heard remains."""
+        if self.agent is Agent.IDLE:
+            return
+        if self.agent is Agent.SPEAKING:
+            self._out.append(StopPlayback(turn=self.turn))
+            self._move(Step.STOP)
+        if self.agent is Agent.STOPPED or self._reply.has_run_tools:
+            self._out.append(TrimHistory(turn=self.turn))
+        self._withdraw()
+
+    def _disarm(self, *timers: Timer) -> None:
+        for timer in timers:
+            self._timers.pop(timer, None)

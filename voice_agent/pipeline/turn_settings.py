@@ -1,0 +1,121 @@
+"""What a turn machine is told before the call: its fixed phrases and its time budgets.
+
+Frozen and serialisable, because the header of a call's event log stores it: a replay starts from the same numbers.
+Times are seconds. Where a number comes from stands beneath it; "others" are the defaults of pipecat and
+livekit-agents as published in their own sources.
+"""
+
+import msgspec
+
+from voice_agent.pipeline.endpointing import PROFILES, EndpointingSettings
+
+
+class Lines(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The fixed phrases an agent needs even when its language model is silent. All are synthesised ahead."""
+
+    greeting: str
+    """Said as soon as the call is answered; empty to let the caller speak first."""
+
+    idle_prompts: tuple[str, ...]
+    """Said in turn, each after one more stretch of silence; after the last one comes `goodbye`."""
+
+    goodbye: str
+    """Said before the agent hangs up on a silent caller, at the longest duration, or after a wordless end_call."""
+
+    filler: str
+    """Said when an answer takes long."""
+
+    not_understood: str
+    """Said when a voice was heard and no words were recognised."""
+
+    apology: str
+    """Said when a provider failed and the caller may try again."""
+
+    failure: str
+    """Said before hanging up on a failure that lasts."""
+
+    def all(self) -> tuple[str, ...]:
+        """Return every phrase that is not empty, to be synthesised before the call."""
+        single = (self.greeting, self.goodbye, self.filler, self.not_understood, self.apology, self.failure)
+        return tuple(phrase for phrase in (*single, *self.idle_prompts) if phrase)
+
+
+class TurnSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The budgets of one call's turn machine."""
+
+    lines: Lines
+    language: str = "en"
+    """ISO 639-1: decides clause boundaries, backchannels and what counts as unfinished."""
+
+    endpointing: EndpointingSettings = msgspec.field(default_factory=lambda: PROFILES["normal"])
+
+    commit_s: float = 0.2
+    """From the last speech sample to the commit of the transcript. Shorter cuts segments inside a sentence (a stop
+    consonant or a gap between words lasts up to 150 ms) and costs recognition accuracy; longer delays the final.
+    Others: 0.2 (pipecat's VAD stop), 0.55 (livekit-agents)."""
+
+    final_wait_s: float = 0.3
+    """How long an endpoint waits for the final transcript of its commit before the interim one is believed.
+    ElevenLabs answers a manual commit in 250-380 ms, counted from the commit."""
+
+    speculation_grace_s: float = 0.2
+    """From the last speech sample to a speculation on the interim transcript as it is, if no newer one came:
+    interim transcripts lag the audio by about 150 ms."""
+
+    speculation_limit: int = 4
+    """Speculations per utterance; bounds what a caller who pauses often can cost."""
+
+    speculation_max_wait_s: float = 0.8
+    """No speculation on text whose endpoint wait is longer: the caller is not done."""
+
+    words_wait_s: float = 1.5
+    """From the last speech sample to giving up on words for it."""
+
+    speech_s: float = 0.4
+    """A voice that lasted this long and brought no words deserves "I did not catch that"."""
+
+    monologue_s: float = 20.0
+    """A voice without any words for this long is not waited for any more: recognition is stuck, or it is a radio."""
+
+    stale_s: float = 1.5
+    """Voice activity that goes on while the transcript stays the same this long is noise: the turn has ended."""
+
+    verdict_s: float = 0.6
+    """From the end of a sound over the agent to the verdict that it was no interruption: it must have brought words
+    by then. Commit to final takes 100 ms (local) to 380 ms (ElevenLabs)."""
+
+    stopped_s: float = 4.0
+    """The longest the agent stays silent for a voice that brings no words (F09, noise)."""
+
+    unheard_ms: float = 300.0
+    """Of a reply of which less was heard, nothing was understood: the caller goes on with the same turn."""
+
+    answer_remaining_ms: float = 800.0
+    """With less than this left of a finished reply, "yes" or "okay" over its end is an answer, not a backchannel."""
+
+    filler_s: float = 1.5
+    """Silence after the caller's turn before the filler is said (F01, F12)."""
+
+    tool_filler_s: float = 2.0
+    """Silence while a tool runs before the filler is said (F07)."""
+
+    reply_s: float = 10.0
+    """Without any reply after this long the agent apologises (F01)."""
+
+    tool_rounds: int = 5
+    """Generations in one turn that may ask for tools; bounds a model that calls tools for ever."""
+
+    idle_s: float = 8.0
+    """Silence of both sides before an idle prompt (F34)."""
+
+    duration_s: float = 1_800.0
+    """The longest call."""
+
+    goodbye_s: float = 12.0
+    """The longest a last phrase may take before the call is ended all the same."""
+
+    digits_s: float = 2.0
+    """Pause after a key before the digits are taken as the caller's turn; `#` ends them at once."""
+
+    late_final_s: float = 3.0
+    """How long a final transcript may still arrive for words that were taken from the interim one."""
