@@ -1,13 +1,18 @@
 """The settings tree: read once from the environment (and `.env`), frozen, secrets typed as secrets.
 
-`voice-agent settings` prints the table in docs/settings.md from these classes: the description of a field is its
-documentation. Nothing else in the package reads the environment.
+`voice-agent settings` prints docs/settings.md from these classes: the description of a field is its documentation.
+Nothing else in the package reads the environment. No message built here carries a value: a mistyped secret must not
+reach a log.
 """
 
+import re
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self, get_args
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, Field, SecretStr, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from voice_agent.errors import SettingsError
@@ -23,23 +28,64 @@ def _real_secret(value: SecretStr) -> SecretStr:
     return SecretStr(text)
 
 
+def is_loopback(host: str) -> bool:
+    """Tell whether a host name or address can only be reached from this machine."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def _base_url(value: str) -> str:
-    if not value.startswith(("http://", "https://")):
-        raise ValueError("must begin with http:// or https://")
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError:
+        raise ValueError("is not a URL") from None
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must begin with http:// or https:// and name a host")
+    if parts.query or parts.fragment or parts.username or parts.password:
+        raise ValueError("must be a plain address, without user, query or fragment")
     return value.rstrip("/")
+
+
+def _public_base_url(value: str) -> str:
+    if not value:
+        return value
+    url = _base_url(value)
+    parts = urlsplit(url)
+    if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
+        raise ValueError("must begin with https://: Twilio opens media sockets over TLS alone")
+    return url
+
+
+def _account_sid(value: str) -> str:
+    if value and not re.fullmatch(r"AC[0-9a-fA-F]{32}", value):
+        raise ValueError("must be AC followed by 32 hexadecimal digits")
+    return value
 
 
 Secret = Annotated[SecretStr, AfterValidator(_real_secret)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
+PublicBaseUrl = Annotated[str, AfterValidator(_public_base_url)]
+AccountSid = Annotated[str, AfterValidator(_account_sid)]
 
 _NO_SECRET = SecretStr("")
+
+OPENAI_BASE_URL = "https://api.openai.com/v1"
 
 
 class _Area(BaseSettings):
     """One area of the tree. Empty variables count as absent, so that `KEY=` in a file means the default."""
 
     model_config = SettingsConfigDict(
-        frozen=True, extra="ignore", env_file=".env", env_file_encoding="utf-8", env_ignore_empty=True,
+        frozen=True,
+        extra="ignore",
+        env_file=".env",
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
         hide_input_in_errors=True,
     )
 
@@ -49,7 +95,7 @@ class ServerSettings(_Area):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
-    public_base_url: str = Field(
+    public_base_url: PublicBaseUrl = Field(
         "",
         description="The https:// address at which Twilio reaches this server. Webhook signatures are checked over it. "
         "Empty: the address listened on, which only the sandbox can reach.",
@@ -61,7 +107,8 @@ class ServerSettings(_Area):
         None, description="YAML file of the agent that answers. Empty: the demo's receptionist."
     )
     ticket_secret: Secret = Field(
-        _NO_SECRET, description="Signs media-stream tickets. Empty: a random one for each start, enough for one process."
+        _NO_SECRET,
+        description="Signs media-stream tickets. Empty: a random one for each start, enough for one process.",
     )
 
 
@@ -70,11 +117,16 @@ class TwilioSettings(_Area):
 
     model_config = SettingsConfigDict(env_prefix="TWILIO_")
 
-    account_sid: str = Field("", description="Account SID, AC followed by 32 hexadecimal digits.")
+    account_sid: AccountSid = Field("", description="Account SID, AC followed by 32 hexadecimal digits.")
     auth_token: Secret = Field(_NO_SECRET, description="Auth token: checks webhook signatures and signs REST requests.")
     base_url: BaseUrl = Field(
         "https://api.twilio.com", description="REST address: a regional host, a proxy or the sandbox."
     )
+
+    @property
+    def has_token(self) -> bool:
+        """Whether an auth token is set."""
+        return bool(self.auth_token.get_secret_value())
 
 
 class OpenAISettings(_Area):
@@ -83,10 +135,20 @@ class OpenAISettings(_Area):
     model_config = SettingsConfigDict(env_prefix="OPENAI_")
 
     api_key: Secret = Field(_NO_SECRET, description="API key.")
-    base_url: BaseUrl = Field("https://api.openai.com/v1", description="REST address, `/v1` included.")
+    base_url: BaseUrl = Field(OPENAI_BASE_URL, description="REST address, `/v1` included.")
     transcription_model: str = Field(
         "gpt-live-transcribe", description="Realtime transcription model, where SPEECH_TO_TEXT=openai."
     )
+
+    @property
+    def has_key(self) -> bool:
+        """Whether a key is set."""
+        return bool(self.api_key.get_secret_value())
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether the address is not OpenAI's own."""
+        return self.base_url != OPENAI_BASE_URL
 
 
 class GoogleSettings(_Area):
@@ -96,6 +158,11 @@ class GoogleSettings(_Area):
 
     api_key: Secret = Field(_NO_SECRET, description="API key.")
     base_url: BaseUrl = Field("https://generativelanguage.googleapis.com", description="REST address.")
+
+    @property
+    def has_key(self) -> bool:
+        """Whether a key is set."""
+        return bool(self.api_key.get_secret_value())
 
 
 class ElevenLabsSettings(_Area):
@@ -109,6 +176,11 @@ class ElevenLabsSettings(_Area):
     fallback_voice_id: str = Field("", description="Voice asked where the first one fails.")
     tts_model: str = Field("eleven_flash_v2_5", description="Speech synthesis model.")
     stt_model: str = Field("scribe_v2_realtime", description="Speech recognition model.")
+
+    @property
+    def has_key(self) -> bool:
+        """Whether a key is set."""
+        return bool(self.api_key.get_secret_value())
 
 
 class StorageSettings(_Area):
@@ -129,8 +201,9 @@ class PipelineSettings(_Area):
         "auto", description="Speech synthesis. auto: ElevenLabs with a key, else local."
     )
     language_model: str = Field(
-        "", description="LangChain's provider:model, such as openai:MODEL or google_genai:MODEL. "
-        "Empty: the scripted dialogue of the demo. No default: models are withdrawn too often."
+        "",
+        description="LangChain's provider:model, such as openai:MODEL or google_genai:MODEL. "
+        "Empty: the scripted dialogue of the demo. No default: models are withdrawn too often.",
     )
     fallback_model: str = Field("", description="provider:model asked where LANGUAGE_MODEL fails or is slow.")
     voice_activity: Literal["auto", "silero", "webrtc"] = Field(
@@ -138,10 +211,10 @@ class PipelineSettings(_Area):
     )
 
 
-class Settings(BaseSettings):
-    """Everything, read once."""
+class Settings(BaseModel):
+    """Everything, read once. Constructing it reads the environment; `load_settings` also explains what is wrong."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+    model_config = {"frozen": True, "hide_input_in_errors": True}
 
     server: ServerSettings = Field(default_factory=ServerSettings)
     twilio: TwilioSettings = Field(default_factory=TwilioSettings)
@@ -150,3 +223,105 @@ class Settings(BaseSettings):
     elevenlabs: ElevenLabsSettings = Field(default_factory=ElevenLabsSettings)
     storage: StorageSettings = Field(default_factory=StorageSettings)
     pipeline: PipelineSettings = Field(default_factory=PipelineSettings)
+
+    @model_validator(mode="after")
+    def _has_what_it_chose(self) -> Self:
+        """Refuse a choice that cannot work: it would fail in the first call instead."""
+        if problems := [*self._missing_keys(), *self._unknown_models()]:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def _missing_keys(self) -> list[str]:
+        pipeline, missing = self.pipeline, []
+        models = (pipeline.language_model, pipeline.fallback_model)
+        if "elevenlabs" in {pipeline.speech_to_text, pipeline.text_to_speech} and not self.elevenlabs.has_key:
+            missing.append("ELEVENLABS_API_KEY is needed where SPEECH_TO_TEXT or TEXT_TO_SPEECH is elevenlabs")
+        needs_openai = pipeline.speech_to_text == "openai" or any(model.startswith("openai:") for model in models)
+        # Servers that speak OpenAI's protocol on another address often take no key.
+        if needs_openai and not self.openai.has_key and not self.openai.is_elsewhere:
+            missing.append("OPENAI_API_KEY is needed where SPEECH_TO_TEXT is openai or a model begins with openai:")
+        if any(model.startswith("google_genai:") for model in models) and not self.google.has_key:
+            missing.append("GOOGLE_API_KEY is needed where a model begins with google_genai:")
+        if bool(self.twilio.account_sid) != self.twilio.has_token:
+            missing.append("TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN are needed together")
+        return missing
+
+    def _unknown_models(self) -> list[str]:
+        models = {"LANGUAGE_MODEL": self.pipeline.language_model, "FALLBACK_MODEL": self.pipeline.fallback_model}
+        return [
+            f"{name} must have the form provider:model"
+            for name, model in models.items()
+            if model and not all(model.partition(":")[::2])
+        ]
+
+
+AREAS: dict[str, type[_Area]] = {
+    name: field.annotation
+    for name, field in Settings.model_fields.items()
+    if isinstance(field.annotation, type) and issubclass(field.annotation, _Area)
+}
+"""The areas by their name in the tree, in the order of the table."""
+
+
+def variable_name(area: type[_Area], field: str) -> str:
+    """Return the environment variable that a field is read from."""
+    return f"{area.model_config.get('env_prefix', '')}{field}".upper()
+
+
+def load_settings() -> Settings:
+    """Read the whole tree.
+
+    Raises SettingsError that names every variable at fault, one on a line, and why; never a value.
+    """
+    areas: dict[str, _Area] = {}
+    problems: list[str] = []
+    for name, area in AREAS.items():
+        try:
+            areas[name] = area()
+        except ValidationError as error:
+            problems += [f"{variable_name(area, str(e['loc'][0]))} {_reason(e['msg'])}" for e in error.errors()]
+    if problems:
+        raise SettingsError("\n".join(problems))
+    try:
+        return Settings.model_validate(areas)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_reason(e["msg"]).replace("; ", "\n") for e in error.errors())) from None
+
+
+def _reason(message: str) -> str:
+    reason = message.removeprefix("Value error, ")
+    return reason.replace("Input should be", "must be").replace("Input", "the value")
+
+
+def settings_table() -> str:
+    """Return docs/settings.md: one table for each area, from the classes above."""
+    sections = [_section(area) for area in AREAS.values()]
+    return "\n".join([_PREAMBLE, *sections])
+
+
+_PREAMBLE = """# Settings
+
+Read once at the start, from environment variables or from a file `.env` in the working directory; the environment
+wins. An empty variable counts as absent. `voice-agent doctor` says what is missing or wrong and how to mend it.
+
+This page is generated: `make docs` writes it from voice_agent/settings.py.
+"""
+
+
+def _section(area: type[_Area]) -> str:
+    title = (area.__doc__ or "").strip().splitlines()[0].rstrip(".")
+    rows = [
+        f"| `{variable_name(area, name)}` | {_default(field)} | {_meaning(field)} |"
+        for name, field in area.model_fields.items()
+    ]
+    return "\n".join([f"## {title}", "", "| variable | default | meaning |", "|---|---|---|", *rows, ""])
+
+
+def _default(field: FieldInfo) -> str:
+    value = field.default.get_secret_value() if isinstance(field.default, SecretStr) else field.default
+    return "" if value in ("", None) else f"`{value}`"
+
+
+def _meaning(field: FieldInfo) -> str:
+    choices = [f"`{choice}`" for choice in get_args(field.annotation) if isinstance(choice, str)]
+    return f"{field.description} One of {', '.join(choices)}." if choices else str(field.description)
