@@ -15,7 +15,7 @@ from enum import Enum
 import msgspec
 
 
-class EndpointingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class EndpointingSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds from the caller's last speech sample to the end of the turn, by the way the words end.
 
     Two other systems, in seconds. livekit-agents: 0.5 at least and 3.0 at most, the longer one where its language
@@ -69,7 +69,7 @@ class Ending(Enum):
     DICTATED = "dictated"
 
 
-def endpoint_wait_s(text: str, language: str, settings: EndpointingSettings, is_final: bool) -> float:
+def endpoint_wait_s(text: str, language: str, settings: EndpointingSettings, *, is_final: bool) -> float:
     """Return the seconds to wait after the last speech sample, given the transcript so far.
 
     `language` is ISO 639-1; any but "es" is taken for English.
