@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 
 import msgspec
 
@@ -32,7 +32,7 @@ class FakeLanguageModel:
 
     async def reply(
         self, *, instructions: str, messages: Sequence[Message], tools: Sequence[ToolDefinition]
-    ) -> AsyncIterator[ReplyPart]:
+    ) -> AsyncGenerator[ReplyPart]:
         request = Request(instructions, tuple(messages), tuple(tools))
         self.requests.append(request)
         try:

@@ -4,7 +4,7 @@ Audio is mu-law, 8,000 Hz, mono everywhere here. Everything marked "hot path" is
 is called 50 times a second for each call. Adapters report problems as `voice_agent.errors.ProviderError`.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -209,7 +209,7 @@ class LanguageModel(Protocol):
 
     def reply(
         self, *, instructions: str, messages: Sequence[Message], tools: Sequence[ToolDefinition]
-    ) -> AsyncIterator[ReplyPart]:
+    ) -> AsyncGenerator[ReplyPart]:
         """Stream a reply. Cancelling the consuming task closes the provider's connection.
 
         Raises ProviderError; after the first part has been yielded, only where a continuation failed too.

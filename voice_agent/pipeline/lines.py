@@ -1,0 +1,95 @@
+"""Fixed phrases, synthesised before they are needed.
+
+The greeting must not wait for a provider, and the apology must be sayable when the provider is down. A `LineBook` belongs to one provider and voice and is shared by all calls. Looking a line up never waits.
+"""
+
+import asyncio
+from collections.abc import Iterable
+
+import msgspec
+import structlog
+
+from voice_agent.errors import ProviderError, ProviderUnavailable
+from voice_agent.pipeline.ports import TextToSpeech, Voice, Word
+from voice_agent.storage.cache import CacheService
+
+log = structlog.get_logger(__name__)
+
+KEPT_FOR_S = 30 * 24 * 3600.0
+"""How long the shared cache keeps a line. Its key names voice, model and text, so a line never goes stale."""
+
+SYNTHESIS_TIMEOUT_S = 15.0
+
+
+class Line(msgspec.Struct, frozen=True):
+    """A phrase as sound: mu-law at 8,000 Hz, and when its words begin and end in it."""
+
+    mulaw: bytes
+    words: tuple[Word, ...]
+
+
+class _OneLine:
+    """Collects the audio of one phrase."""
+
+    def __init__(self) -> None:
+        self.done: asyncio.Future[Line] = asyncio.get_running_loop().create_future()
+        self._mulaw = bytearray()
+        self._words: list[Word] = []
+
+    def on_audio(self, turn: int, mulaw: bytes, words: tuple[Word, ...]) -> None:  # noqa: ARG002 - the port's shape
+        self._mulaw += mulaw
+        self._words += words
+
+    def on_finished(self, turn: int) -> None:  # noqa: ARG002 - the port's shape
+        if not self.done.done():
+            self.done.set_result(Line(mulaw=bytes(self._mulaw), words=tuple(self._words)))
+
+    def on_failed(self, turn: int, error: ProviderError) -> None:  # noqa: ARG002 - the port's shape
+        if not self.done.done():
+            self.done.set_exception(error)
+
+
+class LineBook:
+    """The lines of one voice, by text."""
+
+    def __init__(self, tts: TextToSpeech, voice: Voice, cache: CacheService, *, provider: str) -> None:
+        self._tts = tts
+        self._voice = voice
+        self._cache = cache
+        self._provider = provider
+        self._lines: dict[str, Line] = {}
+
+    def find(self, text: str) -> Line | None:
+        """Return a line that was prepared, None for any other text. Hot path."""
+        return self._lines.get(text)
+
+    async def prepare(self, texts: Iterable[str]) -> None:
+        """Have every text ready, from the shared cache or by synthesis. A text that fails is left to the live voice."""
+        for text in texts:
+            if text and text not in self._lines:
+                try:
+                    self._lines[text] = await self._fetch(text)
+                except ProviderError as error:
+                    log.warning("line not prepared", error=str(error))
+
+    async def _fetch(self, text: str) -> Line:
+        key = f"line:{self._provider}:{self._voice.voice_id}:{self._voice.model}:{self._voice.speed}:{text}"
+        stored = await self._cache.get(key)
+        if stored is not None:
+            return msgspec.msgpack.decode(stored, type=Line)
+        line = await self._synthesise(text)
+        await self._cache.set(key, msgspec.msgpack.encode(line), ttl_s=KEPT_FOR_S)
+        return line
+
+    async def _synthesise(self, text: str) -> Line:
+        listener = _OneLine()
+        stream = self._tts.open(voice=self._voice, listener=listener)
+        try:
+            stream.speak(1, text)
+            stream.finish(1)
+            async with asyncio.timeout(SYNTHESIS_TIMEOUT_S):
+                return await listener.done
+        except TimeoutError:
+            raise ProviderUnavailable(self._provider, "no speech for a fixed line in time") from None
+        finally:
+            await stream.close()
