@@ -1,0 +1,1 @@
+"""ElevenLabs: streaming speech recognition and synthesis over its WebSockets."""

@@ -1,0 +1,1 @@
+"""OpenAI: realtime transcription. Its chat models come through LangChain (`integrations.langchain`)."""

@@ -1,0 +1,33 @@
+"""Which words are left to say when a synthesiser has died in the middle of a reply.
+
+Pure. Repeats at most the word that was cut; where the synthesiser gave no timing it would rather repeat than skip.
+"""
+
+import re
+from collections.abc import Sequence
+
+from voice_agent.pipeline.ports import Word
+
+SLOWEST_CHAR_MS = 80.0
+"""Used only without timing. Voices speak 55 to 75 ms a character: more, so that no word is skipped."""
+
+TIMING_SLACK_MS = 30.0
+"""Timing and audio are rounded apart by up to a frame; a word that lacks less than this was said."""
+
+
+def undelivered(text: str, words: Sequence[Word], delivered_ms: float) -> str:
+    """Return the end of `text` that begins with the first word not wholly within `delivered_ms` of its audio.
+
+    `words` are the timed words of `text` from its beginning, `delivered_ms` the audio counted from the same moment.
+    """
+    tokens = re.findall(r"\S+\s*", text)
+    if words:
+        said = [word for word in words if word.end_ms <= delivered_ms + TIMING_SLACK_MS]
+        # Synthesisers may split or spell words in their own way, but not the spaces between them.
+        return "".join(tokens[sum(len(word.text.split()) for word in said) :])
+    chars = delivered_ms / SLOWEST_CHAR_MS
+    for index, token in enumerate(tokens):
+        chars -= len(token)
+        if chars < 0:
+            return "".join(tokens[index:])
+    return ""
