@@ -22,6 +22,8 @@ from voice_agent.media_stream.playback import Finished, Heard, Output, Playback,
 from voice_agent.media_stream.playback import Started as PlaybackStarted
 from voice_agent.media_stream.protocol import (
     GOING_AWAY,
+    INTERNAL_ERROR,
+    NORMAL_CLOSURE,
     POLICY_VIOLATION,
     AudioReceived,
     CloseRequired,
@@ -50,10 +52,6 @@ MAX_UNSENT_BYTES = 2_400
 
 SLOW_READER_S = 2.0
 """A reader that takes nothing for so long is given up (F33)."""
-
-NORMAL_CLOSURE = 1000
-INTERNAL_ERROR = 1011
-"""WebSocket close codes (RFC 6455, section 7.4.1)."""
 
 PROBE = "probe"
 """Name of the mark that asks for a sign of life. Playback's own names have another form."""
@@ -304,9 +302,9 @@ class MediaStreamConnection:
         now = self._time()
         self._handle_all(self.protocol.receive_binary(now), now)
 
-    def lost(self) -> None:
+    def lost(self, reason: CloseReason = CloseReason.DISCONNECTED) -> None:
         """The socket is closed, whoever closed it."""
-        self._end(CloseReason.DISCONNECTED, NORMAL_CLOSURE)
+        self._end(reason, NORMAL_CLOSURE)
 
     def shut_down(self) -> None:
         """End the stream because the process is stopping."""
