@@ -132,8 +132,6 @@ class Ear:
         self.words: list[HeardWord] = []
         self.frames = 0
         """Whole frames heard since the start."""
-        self.speech_start_frame = 0
-        """The frame at which the present stretch of speech began."""
         self.last_voiced_frame = -1
         """The latest frame of a known phrase that is not silence; -1 before the first."""
         self._book = book

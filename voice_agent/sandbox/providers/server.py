@@ -5,7 +5,18 @@ from typing import Self
 
 from aiohttp import web
 
-from voice_agent.sandbox.providers import control, elevenlabs_stt, elevenlabs_tts, openai_chat, sound
+from voice_agent.sandbox.providers import (
+    accounts,
+    control,
+    elevenlabs_http,
+    elevenlabs_stt,
+    elevenlabs_tts,
+    gemini,
+    openai_chat,
+    openai_realtime,
+    openai_responses,
+    sound,
+)
 from voice_agent.sandbox.providers.config import DoublesConfig
 from voice_agent.sandbox.providers.dialogue import Answer, Dialogue
 from voice_agent.sandbox.providers.faults import Fault, FaultPlan
@@ -16,7 +27,17 @@ from voice_agent.sandbox.providers.world import World
 KEY = "sandbox-key"
 """What `environment` gives as every provider's key where the configuration names none."""
 
-_DOUBLES = (elevenlabs_stt, elevenlabs_tts, openai_chat, control)
+_DOUBLES = (
+    elevenlabs_stt,
+    elevenlabs_tts,
+    elevenlabs_http,
+    openai_chat,
+    openai_responses,
+    openai_realtime,
+    gemini,
+    accounts,
+    control,
+)
 
 
 class ProviderDoubles:

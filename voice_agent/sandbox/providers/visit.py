@@ -162,14 +162,14 @@ class _Link:
             await self._send(garble(payload))
         elif step is Step.SWALLOW:
             await asyncio.Event().wait()
-        else:
-            await self._end(step, fault)
+        elif await self._end(step, fault):
             raise Severed
 
     async def _send(self, payload: bytes) -> None:
         raise NotImplementedError
 
-    async def _end(self, step: Step, fault: Fault) -> None:
+    async def _end(self, step: Step, fault: Fault) -> bool:
+        """End the connection; returns False where the provider would go on."""
         raise NotImplementedError
 
     def _drop(self, *, with_reset: bool) -> None:
@@ -199,13 +199,14 @@ class ResponseLink(_Link):
         self._visit.exchange.messages_out += 1
         await self._response.write(payload)
 
-    async def _end(self, step: Step, fault: Fault) -> None:
+    async def _end(self, step: Step, fault: Fault) -> bool:
         if step is Step.ERROR:
             await self._send(self.error_message(fault.error))
         if step in (Step.ERROR, Step.TRUNCATE):
             await self._response.write_eof()
         else:
             self._drop(with_reset=step is Step.RESET)
+        return True
 
 
 class SocketLink(_Link):
@@ -214,6 +215,8 @@ class SocketLink(_Link):
     def __init__(self, guest: Visit, socket: web.WebSocketResponse) -> None:
         super().__init__(guest)
         self.socket = socket
+        self.error_close_code = 1008
+        """How the provider closes after an error of its own; 0: it goes on, the error replaces one message."""
 
     async def transmit(self, message: Outgoing) -> None:
         """Send, or close the connection. Raises Severed."""
@@ -231,18 +234,21 @@ class SocketLink(_Link):
         self._visit.exchange.messages_out += 1
         await self.socket.send_frame(payload, WSMsgType.TEXT)
 
-    async def _end(self, step: Step, fault: Fault) -> None:
-        self._visit.exchange.ended_by = "double"
+    async def _end(self, step: Step, fault: Fault) -> bool:
         code = fault.close_code
         if step is Step.ERROR:
             await self._send(self.error_message(fault.error))
-            code = 1008
+            code = self.error_close_code
+            if not code:
+                return False
         elif step is Step.TRUNCATE:
             code = 1000
+        self._visit.exchange.ended_by = "double"
         if step is Step.RESET or code == 1006:
             self._drop(with_reset=step is Step.RESET)
         else:
             await self.socket.close(code=code)
+        return True
 
 
 class Conversation(Protocol):
