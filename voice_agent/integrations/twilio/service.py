@@ -82,6 +82,21 @@ class CarrierAccount(msgspec.Struct, frozen=True, kw_only=True):
     """Trial or Full."""
 
 
+class _BasicCredentials:
+    """The credentials as a header; the SDK's own way goes through aiohttp's BasicAuth, deprecated since 3.14."""
+
+    def __init__(self, account_sid: str, token: str) -> None:
+        self._header = aiohttp.encode_basic_auth(account_sid, token)
+
+    def to_auth_strategy(self) -> Self:
+        """Return what the SDK asks for the header."""
+        return self
+
+    def get_auth_string(self) -> str:
+        """Return the Authorization header."""
+        return self._header
+
+
 class TwilioService:
     """One account. Open it at start-up, inside the running loop: the SDK loads 300 modules on first use."""
 
@@ -101,11 +116,13 @@ class TwilioService:
     async def open(self) -> None:
         """Build the client."""
         self._http = AsyncTwilioHttpClient()
-        # A non-empty environment keeps TWILIO_EDGE and TWILIO_REGION out: TWILIO_BASE_URL alone names the host.
+        account_sid, token = self._settings.account_sid, self._settings.auth_token.get_secret_value()
         self._client = Client(
-            self._settings.account_sid,
-            self._settings.auth_token.get_secret_value(),
+            account_sid,
+            token,
             http_client=self._http,
+            credential_provider=_BasicCredentials(account_sid, token),
+            # Not empty, or the SDK would read TWILIO_EDGE and TWILIO_REGION: TWILIO_BASE_URL alone names the host.
             environment={"TWILIO_EDGE": ""},
         )
         self._client.api.base_url = self._settings.base_url

@@ -11,6 +11,7 @@ import hmac
 from collections.abc import Mapping
 from urllib.parse import urlsplit, urlunsplit
 
+from starlette.datastructures import ImmutableMultiDict
 from twilio.request_validator import RequestValidator
 
 SIGNATURE_HEADER = "X-Twilio-Signature"
@@ -29,26 +30,42 @@ class WebhookSignature:
     def check(self, path_and_query: str, form: Mapping[str, object], header: str | None) -> bool:
         """Tell whether Twilio signed this webhook.
 
-        `path_and_query` is the request's own, such as "/twilio/voice?x=1", as it was received and not decoded; `form` the
+        `path_and_query` is the request's own, such as "/twilio/voice?x=1", as received and not decoded; `form` is the
         framework's multi-dict (`await request.form()`), empty for GET. A plain dict would lose repeated names.
         """
         return self._is_signed(self._http_base + path_and_query, form, header)
 
     def check_upgrade(self, path: str, header: str | None) -> bool:
-        """Tell whether Twilio signed this WebSocket upgrade: over the wss:// address of the TwiML, without parameters."""
+        """Tell whether Twilio signed this WebSocket upgrade: over the TwiML's wss:// address, without parameters."""
         return self._is_signed(self._socket_base + path, {}, header)
 
     def _is_signed(self, url: str, form: Mapping[str, object], header: str | None) -> bool:
-        # Files never come from Twilio, and the SDK cannot sign them.
-        if self._validator is None or not header or not all(isinstance(value, str) for value in form.values()):
+        fields = _Fields(form)
+        if self._validator is None or not self._http_base or not header or not fields.are_text:
             return False
         received = header.encode()
-        # Every form is computed and compared, so that the time taken says nothing about which one came close.
+        # Both spellings are computed and compared, so that the time taken does not say which one came close.
         matches = [
-            hmac.compare_digest(self._validator.compute_signature(form_of_url, form).encode(), received)
-            for form_of_url in _with_and_without_port(url)
+            hmac.compare_digest(self._validator.compute_signature(spelling, fields).encode(), received)
+            for spelling in _with_and_without_port(url)
         ]
         return any(matches)
+
+
+class _Fields(dict[str, list[str]]):
+    """A form as the SDK's validator reads it: every value of every name."""
+
+    def __init__(self, form: Mapping[str, object]) -> None:
+        super().__init__()
+        pairs = form.multi_items() if isinstance(form, ImmutableMultiDict) else form.items()
+        self.are_text = True
+        for name, value in pairs:
+            # An uploaded file: never from Twilio, and nothing that can be signed.
+            self.are_text &= isinstance(value, str)
+            self.setdefault(name, []).append(str(value))
+
+    def getlist(self, name: str) -> list[str]:
+        return self[name]
 
 
 def _with_and_without_port(url: str) -> tuple[str, ...]:
