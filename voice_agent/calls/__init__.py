@@ -1,0 +1,1 @@
+"""Calls: their life cycle, and what each of them leaves behind."""

@@ -1,0 +1,336 @@
+"""What was said in a call, by whom and when; what was interrupted, and how much of it was heard.
+
+`TranscriptBuilder` watches the same events and actions as the event log, so that a transcript can be made again from
+a log. Only one thing is not in them: the words that were heard of an interrupted reply, which the shell works out
+from the synthesiser's word timing and passes to `heard`.
+
+The caller's words are those that the agent answered: corrected by a late final transcript, joined where the caller
+went on. A backchannel that changed nothing is not in it. Of the agent stands what began to sound; a speculation or a
+reply that was withdrawn unheard leaves nothing.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+import msgspec
+
+from voice_agent.calls.event_log import EventLog
+from voice_agent.pipeline.actions import (
+    AnyAction,
+    CancelReply,
+    ConfirmReply,
+    ReviseHistory,
+    RunTool,
+    Speak,
+    StartReply,
+    StopPlayback,
+    TrimHistory,
+)
+from voice_agent.pipeline.endpointing import normalised
+from voice_agent.pipeline.events import (
+    AnyEvent,
+    CallEnded,
+    DigitPressed,
+    PlaybackFinished,
+    PlaybackStarted,
+    SpeechStarted,
+    SpeechStopped,
+    ToolFinished,
+    TranscriptFinal,
+    TranscriptUpdated,
+)
+
+
+class Entry(msgspec.Struct, tag=True, tag_field="kind", kw_only=True):
+    """Something that was said or done. Times are seconds of the call's clock."""
+
+    started_at: float
+    ended_at: float
+
+
+class CallerSaid(Entry, tag="caller"):
+    """The caller's words of one turn. `turn` is that of the answer, 0 where the call ended before one."""
+
+    text: str
+    turn: int = 0
+
+
+class AgentSaid(Entry, tag="agent"):
+    """One reply or fixed phrase."""
+
+    turn: int
+    text: str
+    """What was to be said."""
+
+    heard: str | None = None
+    """What the caller heard of it; None while it sounds, and where nobody can tell (see the module)."""
+
+    is_interrupted: bool = False
+
+
+class ToolRan(Entry, tag="tool"):
+    """A tool that the agent used."""
+
+    turn: int
+    call_id: str
+    name: str
+    arguments: str
+    result: str = ""
+    is_error: bool = False
+
+
+class KeysPressed(Entry, tag="keys"):
+    """Keys of the telephone, in one go."""
+
+    digits: str
+
+
+AnyEntry = CallerSaid | AgentSaid | ToolRan | KeysPressed
+
+
+class Transcript(msgspec.Struct, frozen=True, kw_only=True):
+    """A call's transcript, as it is stored."""
+
+    call_sid: str
+    started_at: datetime
+    language: str
+    is_complete: bool
+    """Whether the call has ended; false in what is written while it goes on."""
+
+    entries: tuple[AnyEntry, ...]
+
+    def as_json(self) -> bytes:
+        """Return it as indented JSON."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
+
+    def as_text(self) -> bytes:
+        """Return it for people: one line for each entry, UTF-8."""
+        return "".join(f"[{_clock(entry.started_at)}] {_sentence(entry)}\n" for entry in self.entries).encode()
+
+
+class TranscriptBuilder:
+    """Builds one call's transcript as it happens. Give `observe` every event with the actions it caused, in order."""
+
+    def __init__(self) -> None:
+        self._entries: list[AnyEntry] = []
+        self._agent: dict[int, AgentSaid] = {}
+        self._speaking: dict[int, str] = {}
+        """Text of replies that have not begun to sound, by turn."""
+        self._questions: dict[int, str] = {}
+        self._withdrawn: set[int] = set()
+        """Turns whose reply went unheard: the caller's words may come again, together with more."""
+        self._finals: list[str] = []
+        self._interim = ""
+        self._began_at: float | None = None
+        self._ended_at: float | None = None
+        self.is_complete = False
+
+    @property
+    def entries(self) -> tuple[AnyEntry, ...]:
+        """What has been said so far, by the time it began."""
+        return tuple(sorted(self._entries, key=lambda entry: entry.started_at))
+
+    def heard(self, turn: int, text: str) -> None:
+        """Note how much of an interrupted reply the caller heard: call it on TrimHistory, after `observe`."""
+        if entry := self._agent.get(turn):
+            entry.heard = text.strip()
+
+    def observe(self, event: AnyEvent, actions: Iterable[AnyAction]) -> bool:
+        """Take one event and its actions; return whether an entry has been completed: a moment to store it."""
+        completed = self._note_event(event)
+        for action in actions:
+            completed = self._note_action(event.at, action) or completed
+        if isinstance(event, CallEnded):
+            self._end(event.at)
+            return True
+        return completed
+
+    # --- events -----------------------------------------------------------------------------------------------
+    def _note_event(self, event: AnyEvent) -> bool:
+        match event:
+            case SpeechStarted():
+                self._began_at = event.began_at if self._began_at is None else self._began_at
+                self._ended_at = None
+            case SpeechStopped():
+                self._ended_at = event.ended_at
+            case TranscriptUpdated():
+                self._interim = event.text
+            case TranscriptFinal():
+                self._finals.append(event.text)
+                self._interim = ""
+            case PlaybackStarted():
+                self._begin_agent(event)
+            case PlaybackFinished():
+                return self._finish_agent(event.turn, event.at)
+            case ToolFinished():
+                return self._finish_tool(event)
+            case DigitPressed():
+                self._press(event)
+        return False
+
+    def _begin_agent(self, event: PlaybackStarted) -> None:
+        if event.turn in self._speaking and event.turn not in self._agent:
+            text = self._speaking.pop(event.turn)
+            entry = AgentSaid(started_at=event.at, ended_at=event.at, turn=event.turn, text=text)
+            self._agent[event.turn] = entry
+            self._entries.append(entry)
+
+    def _finish_agent(self, turn: int, at: float) -> bool:
+        entry = self._agent.get(turn)
+        if entry is None:
+            return False
+        entry.ended_at = at
+        entry.text = entry.heard = entry.text.strip()
+        return True
+
+    def _finish_tool(self, event: ToolFinished) -> bool:
+        for entry in reversed(self._entries):
+            if isinstance(entry, ToolRan) and (entry.turn, entry.call_id) == (event.turn, event.call_id):
+                entry.ended_at, entry.result, entry.is_error = event.at, event.result, event.is_error
+                return True
+        return False
+
+    def _press(self, event: DigitPressed) -> None:
+        last = self._entries[-1] if self._entries else None
+        if isinstance(last, KeysPressed):
+            last.digits += event.digit
+            last.ended_at = event.at
+        else:
+            self._entries.append(KeysPressed(started_at=event.at, ended_at=event.at, digits=event.digit))
+
+    # --- actions ----------------------------------------------------------------------------------------------
+    def _note_action(self, at: float, action: AnyAction) -> bool:
+        match action:
+            case StartReply():
+                self._questions[action.turn] = action.text
+                return action.confirmed and self._take_turn(action.turn, at)
+            case ConfirmReply():
+                return self._take_turn(action.turn, at)
+            case ReviseHistory():
+                self._revise(action)
+            case Speak():
+                self._speak(action)
+            case RunTool():
+                self._entries.append(_tool_run(action, at))
+            case StopPlayback():
+                if entry := self._agent.get(action.turn):
+                    entry.ended_at = at
+            case TrimHistory():
+                return self._interrupt(action.turn)
+            case CancelReply():
+                self._cancel(action.turn)
+        return False
+
+    def _speak(self, action: Speak) -> None:
+        if entry := self._agent.get(action.turn):
+            entry.text += action.text
+        else:
+            self._speaking[action.turn] = self._speaking.get(action.turn, "") + action.text
+
+    def _take_turn(self, turn: int, at: float) -> bool:
+        """The caller's words of a turn are settled; they replace those of a turn that was taken back."""
+        text = self._questions.pop(turn, "")
+        if not text:
+            return False
+        began_at = at if self._began_at is None else self._began_at
+        if (taken_back := self._taken_back(text)) is not None:
+            self._entries.remove(taken_back)
+            began_at = taken_back.started_at
+        ended_at = at if self._ended_at is None else max(self._ended_at, began_at)
+        self._entries.append(CallerSaid(started_at=began_at, ended_at=ended_at, text=text, turn=turn))
+        self._forget_speech()
+        return True
+
+    def _taken_back(self, text: str) -> CallerSaid | None:
+        """Return the entry that `text` says again, because the caller went on before any answer was heard."""
+        for entry in reversed(self._entries):
+            if isinstance(entry, CallerSaid):
+                return entry if entry.turn in self._withdrawn and text.startswith(entry.text) else None
+            if isinstance(entry, AgentSaid) and entry.turn not in self._withdrawn:
+                return None
+        return None
+
+    def _revise(self, action: ReviseHistory) -> None:
+        for entry in reversed(self._entries):
+            if isinstance(entry, CallerSaid) and entry.turn == action.turn:
+                entry.text = action.text
+                return
+
+    def _interrupt(self, turn: int) -> bool:
+        entry = self._agent.get(turn)
+        if entry is None:
+            return False
+        entry.is_interrupted = True
+        return True
+
+    def _cancel(self, turn: int) -> None:
+        """A reply is withdrawn. What began to sound remains, as interrupted; of the rest nothing does."""
+        self._speaking.pop(turn, None)
+        self._questions.pop(turn, None)
+        entry = self._agent.get(turn)
+        if entry is None or not entry.is_interrupted:
+            self._withdrawn.add(turn)
+        if entry is not None and not entry.is_interrupted:
+            entry.is_interrupted, entry.heard = True, ""
+
+    def _end(self, at: float) -> None:
+        """Keep what the caller said last, if nobody answered it."""
+        self.is_complete = True
+        text = " ".join(text for text in [*self._finals, self._interim] if normalised(text))
+        said = " ".join(normalised(entry.text) for entry in self._entries if isinstance(entry, CallerSaid))
+        if text and not said.endswith(normalised(text)):
+            began_at = at if self._began_at is None else self._began_at
+            ended_at = at if self._ended_at is None else max(self._ended_at, began_at)
+            self._entries.append(CallerSaid(started_at=began_at, ended_at=ended_at, text=text))
+
+    def _forget_speech(self) -> None:
+        self._began_at = self._ended_at = None
+        self._finals.clear()
+        self._interim = ""
+
+
+def transcript_of(log: EventLog) -> Transcript:
+    """Return the transcript of a recorded call; what was heard of interrupted replies is not in a log."""
+    builder = TranscriptBuilder()
+    for logged in log.entries:
+        builder.observe(logged.event, logged.actions)
+    header = log.header
+    return Transcript(
+        call_sid=header.call_sid,
+        started_at=header.started_at,
+        language=header.settings.language,
+        is_complete=builder.is_complete,
+        entries=builder.entries,
+    )
+
+
+def _tool_run(action: RunTool, at: float) -> ToolRan:
+    return ToolRan(
+        started_at=at,
+        ended_at=at,
+        turn=action.turn,
+        call_id=action.call_id,
+        name=action.name,
+        arguments=action.arguments,
+    )
+
+
+def _clock(at: float) -> str:
+    minutes, seconds = divmod(at, 60)
+    return f"{int(minutes):02d}:{seconds:04.1f}"
+
+
+def _sentence(entry: AnyEntry) -> str:
+    match entry:
+        case CallerSaid():
+            return f"Caller: {entry.text}"
+        case AgentSaid(is_interrupted=True):
+            heard = "(unknown)" if entry.heard is None else entry.heard or "(nothing)"
+            return f"Agent: {entry.text.strip()} [interrupted; heard: {heard}]"
+        case AgentSaid():
+            return f"Agent: {entry.text.strip()}"
+        case ToolRan():
+            outcome = " failed" if entry.is_error else ""
+            return f"Tool: {entry.name}({entry.arguments}){outcome} -> {entry.result}"
+        case KeysPressed():
+            return f"Keys: {entry.digits}"
