@@ -1,0 +1,208 @@
+"""Invariants of the turn machine over random calls: any events, in any order, from a careless world."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.pipeline.turn_world import LINES, settings_for_tests
+from voice_agent.pipeline import actions as act
+from voice_agent.pipeline import events as ev
+from voice_agent.pipeline.turn import TurnMachine
+from voice_agent.pipeline.turn_tables import Agent, Phase, User
+
+WORDS = st.sampled_from(["", "mhm", "okay", "yes", "I'd like a table", "no wait", "my number is", "555 12", "and", "."])
+REPLIES = st.sampled_from(["Sure, ", "I can ", "do that. ", "What day ", "suits you?", "", "1,000 ", "…"])
+
+Detail = tuple[str, str, int]
+"""Words of the caller, text of a reply, and a shift whose meaning is the event's."""
+
+Step = tuple[str, float, Detail]
+"""What happens, how many seconds later, with which detail. Turn numbers are chosen when the step is played."""
+
+
+def _plain(*kinds: str, words: str = "I'd like a table", reply: str = "I can do that. ") -> list[Step]:
+    return [(kind, 0.1, (words, reply, 0)) for kind in kinds]
+
+
+_GREETED = _plain("play", "played")
+_SPECULATING = [*_GREETED, *_plain("speech", "stop", "interim")]
+_THINKING = [*_SPECULATING, ("deadline", 1.0, ("", "", 0))]
+_TOOL = [*_THINKING, *_plain("text", "tool", "done")]
+_SPEAKING = [*_THINKING, *_plain("text", "play")]
+_SAID = [*_THINKING, *_plain("text", "done", "play", "mark")]
+_STOPPED = [*_SPEAKING, *_plain("speech", "voice", "stopped")]
+_BEGINNINGS = ([], _GREETED, _SPECULATING, _THINKING, _TOOL, _SPEAKING, _SAID, _STOPPED)
+
+
+@st.composite
+def _events(draw: st.DrawFn) -> list[Step]:
+    """Draw a call: a beginning that leads into some state, and anything after it."""
+    kinds = st.sampled_from(
+        ["start", "speech", "voice", "stop", "interim", "final", "text", "tool", "done", "fail", "tool_done", "synth",
+         "synth_fail", "play", "mark", "stopped", "played", "digit", "deadline", "lost", "wait"]
+    )  # fmt: skip
+    detail = st.tuples(WORDS, REPLIES, st.integers(-1, 1))
+    step = st.tuples(kinds, st.sampled_from([0.0, 0.01, 0.1, 0.2, 0.5, 2.0, 9.0]), detail)
+    return [*draw(st.sampled_from(_BEGINNINGS)), *draw(st.lists(step, max_size=40))]
+
+
+def _event(kind: str, at: float, detail: Detail, machine: TurnMachine) -> ev.AnyEvent:  # noqa: C901
+    words, reply, shift = detail
+    turn = machine.turn + (shift if shift < 0 else 0)
+    match kind:
+        case "start":
+            return ev.CallStarted(at=at)
+        case "speech":
+            return ev.SpeechStarted(at=at, began_at=at - 0.06)
+        case "voice":
+            return ev.VoiceConfirmed(at=at, began_at=at - 0.18)
+        case "stop":
+            return ev.SpeechStopped(at=at, ended_at=at - 0.1)
+        case "interim":
+            return ev.TranscriptUpdated(at=at, text=words)
+        case "final":
+            return ev.TranscriptFinal(at=at, text=words)
+        case "text":
+            return ev.ReplyText(at=at, turn=turn, text=reply)
+        case "tool":
+            name = "end_call" if shift > 0 else "look_up"
+            return ev.ReplyToolCalled(at=at, turn=turn, call_id="c1", name=name, arguments="{}")
+        case "done":
+            return ev.ReplyFinished(at=at, turn=turn)
+        case "fail":
+            return ev.ReplyFailed(at=at, turn=turn, reason="ProviderUnavailable")
+        case "tool_done":
+            return ev.ToolFinished(at=at, turn=turn, call_id="c1", result="ok", hang_up=shift > 0)
+        case "synth":
+            return ev.SynthesisStarted(at=at, turn=turn)
+        case "synth_fail":
+            return ev.SynthesisFailed(at=at, turn=turn, reason="ProviderUnavailable")
+        case "play":
+            return ev.PlaybackStarted(at=at, turn=turn)
+        case "mark":
+            return ev.PlaybackMarked(at=at, turn=turn, heard_ms=500.0 * (1 + shift))
+        case "stopped":
+            return ev.PlaybackStopped(at=at, turn=turn, heard_ms=400.0, remaining_ms=500.0 * (1 + shift))
+        case "played":
+            return ev.PlaybackFinished(at=at, turn=turn)
+        case "digit":
+            return ev.DigitPressed(at=at, digit="5" if shift < 1 else "#")
+        case "lost":
+            return ev.TranscriptionFailed(at=at, reason="ProviderUnavailable")
+        case _:
+            return ev.DeadlinePassed(at=at)
+
+
+class _Judge:
+    """Follows the actions of one call and holds them against the rules that no call may break."""
+
+    def __init__(self) -> None:
+        self.live: set[int] = set()
+        self.confirmed: set[int] = set()
+        self.stopped: set[int] = set()
+        self.finished: set[int] = set()
+        self.newest = 0
+        self.is_over = False
+
+    def see(self, action: act.AnyAction) -> None:
+        assert not self.is_over or isinstance(action, act.CancelReply | act.StopPlayback | act.TrimHistory)
+        match action:
+            case act.StartReply(turn=turn, confirmed=confirmed):
+                assert turn > self.newest
+                self._open(turn, confirmed=confirmed)
+            case act.Speak(turn=turn, is_line=is_line):
+                if turn not in self.live:
+                    assert is_line
+                    assert turn > self.newest
+                    self._open(turn, confirmed=True)
+                assert turn not in self.finished
+            case act.ConfirmReply(turn=turn):
+                assert turn in self.live - self.confirmed
+                self.confirmed.add(turn)
+            case act.RunTool(turn=turn) | act.ContinueReply(turn=turn) | act.FinishSpeaking(turn=turn):
+                assert turn in self.confirmed & self.live
+                if isinstance(action, act.FinishSpeaking):
+                    self.finished.add(turn)
+            case act.StopPlayback(turn=turn):
+                assert turn in self.confirmed & self.live
+                assert turn not in self.stopped
+                self.stopped.add(turn)
+            case act.ResumePlayback(turn=turn):
+                assert turn in self.stopped & self.live
+                self.stopped.discard(turn)
+            case act.TrimHistory(turn=turn):
+                assert turn in self.live
+            case act.CancelReply(turn=turn):
+                assert turn in self.live
+                self.live.discard(turn)
+            case act.HangUp() | act.TransferCall():
+                self.is_over = True
+
+    def _open(self, turn: int, *, confirmed: bool) -> None:
+        self.newest = turn
+        self.live = {turn}  # a turn that was heard to its end needs no cancelling
+        self.stopped.clear()
+        if confirmed:
+            self.confirmed.add(turn)
+
+
+@settings(max_examples=500, deadline=None)
+@given(_events())
+def test_no_call_breaks_the_rules(steps: list[Step]) -> None:
+    machine = TurnMachine(settings_for_tests())
+    judge = _Judge()
+    at = 0.0
+    for action in machine.handle(ev.CallStarted(at=0.0)):
+        judge.see(action)
+    for kind, later, detail in steps:
+        at += later
+        event = _event(kind, at, detail, machine)
+        turn_before = machine.turn
+        actions = machine.handle(event)
+        for action in actions:
+            judge.see(action)
+        assert machine.turn >= turn_before
+        if isinstance(event, ev.DeadlinePassed):
+            assert machine.deadline is None or machine.deadline > at
+        if machine.agent is Agent.IDLE:
+            judge.stopped.clear()
+    machine.handle(ev.CallEnded(at=at, reason="stopped"))
+    assert machine.phase is Phase.ENDED
+    assert machine.agent is Agent.IDLE
+    assert machine.deadline is None
+    assert machine.handle(ev.SpeechStarted(at=at + 1, began_at=at + 1)) == ()
+
+
+@settings(max_examples=300, deadline=None)
+@given(_events())
+def test_every_call_left_alone_comes_to_an_end(steps: list[Step]) -> None:
+    """Dead air is a defect: from any point, with a silent caller and working playback, the agent says goodbye."""
+    machine = TurnMachine(settings_for_tests())
+    at = 0.0
+    machine.handle(ev.CallStarted(at=at))
+    for kind, later, detail in steps:
+        at += later
+        machine.handle(_event(kind, at, detail, machine))
+    if machine.user is User.SPEAKING:
+        machine.handle(ev.SpeechStopped(at=at, ended_at=at))
+    for _ in range(200):
+        if machine.phase is not Phase.ACTIVE:
+            break
+        if (
+            machine.agent is Agent.THINKING
+            and machine.handle(ev.ReplyFailed(at=at, turn=machine.turn, reason="x")) == ()
+        ):
+            machine.handle(ev.ToolFinished(at=at, turn=machine.turn, call_id="c1", result="ok"))
+            machine.handle(ev.PlaybackStarted(at=at, turn=machine.turn))
+        elif machine.agent is Agent.SPEAKING:
+            machine.handle(ev.ToolFinished(at=at, turn=machine.turn, call_id="c1", result="ok"))
+            machine.handle(ev.ReplyFinished(at=at, turn=machine.turn))
+            machine.handle(ev.PlaybackFinished(at=at, turn=machine.turn))
+        else:
+            assert machine.deadline is not None
+            at = max(at, machine.deadline)
+            machine.handle(ev.DeadlinePassed(at=at))
+    assert machine.phase in (Phase.ENDING, Phase.ENDED)
+
+
+def test_lines_list_every_phrase() -> None:
+    assert set(LINES.all()) >= {LINES.greeting, LINES.goodbye, LINES.failure}
