@@ -21,6 +21,9 @@ class BargeInSettings:
     evidence: float = 3.0
     """Nats at which a stretch is a voice."""
 
+    suspicious_evidence: float = 5.0
+    """Nats where what was heard a moment ago was background: music has louder passages, too."""
+
     rejected_s: float = 0.8
     """Seconds after which a stretch without a verdict is background."""
 
@@ -45,15 +48,16 @@ class BargeInSettings:
 class BargeInDetector:
     """The evidence of one stretch: `begin` it, then `hear` every frame since its onset."""
 
-    __slots__ = ("_heard_s", "_loudest_db", "_settings", "_sum_db", "evidence")
+    __slots__ = ("_heard_s", "_loudest_db", "_needed", "_settings", "_sum_db", "evidence")
 
     def __init__(self, settings: BargeInSettings | None = None) -> None:
         self._settings = settings or BargeInSettings()
         self.begin()
 
-    def begin(self) -> None:
-        """A new stretch: forget the last one."""
+    def begin(self, *, is_suspicious: bool = False) -> None:
+        """A new stretch: forget the last one. `is_suspicious`: it follows on something that was background."""
         self.evidence = 0.0
+        self._needed = self._settings.suspicious_evidence if is_suspicious else self._settings.evidence
         self._heard_s = 0.0
         self._sum_db = 0.0
         self._loudest_db = SILENCE_DB
@@ -67,18 +71,18 @@ class BargeInDetector:
         if probability is None:
             weight = settings.periodic_weight * (periodicity - settings.periodic)
             weight = max(-1.0, min(settings.greatest_periodic, weight))
-            if weight > 0.0 and level_db < self._loudest_db - settings.decay_db:
-                weight = 0.0
         else:
             odds = (probability + 1e-6) / (1.0 - probability + 1e-6)
             weight = max(settings.least_logit, min(settings.greatest_logit, log(odds))) * length_s / settings.window_s
+        if weight > 0.0 and level_db < self._loudest_db - settings.decay_db:
+            weight = 0.0
         self.evidence = max(0.0, self.evidence + weight)
-        return self.evidence >= settings.evidence
+        return self.evidence >= self._needed
 
     @property
     def is_background(self) -> bool:
         """Whether the stretch has been heard for so long without a voice in it that it is background."""
-        return self._heard_s >= self._settings.rejected_s and self.evidence < self._settings.evidence
+        return self._heard_s >= self._settings.rejected_s and self.evidence < self._needed
 
     @property
     def level_db(self) -> float:

@@ -15,7 +15,7 @@ from math import log10
 from voice_agent.audio import mulaw
 from voice_agent.audio.voice_features import periodicity
 from voice_agent.pipeline.barge_in import BargeInDetector
-from voice_agent.pipeline.events import AnyEvent, SpeechStarted, VoiceConfirmed
+from voice_agent.pipeline.events import AnyEvent, VoiceConfirmed
 from voice_agent.pipeline.ports import VoiceActivityDetector, VoiceActivityStream
 from voice_agent.pipeline.segmentation import SILENCE_DB, NoiseFloor, Segmenter
 
@@ -27,6 +27,12 @@ INAUDIBLE_DB = -55.0
 PREROLL_FRAMES = 3
 """Frames before the onset that the voice model hears first: its first window after silence says nothing."""
 
+DOUBT_S = 1.2
+"""Seconds without a pause after which the voice model is asked whether a voice is still, or was ever, among it."""
+
+SUSPICION_S = 10.0
+"""Seconds for which a sound that follows on background needs more evidence to be a voice."""
+
 _ONSET_FRAMES = 3
 _FULL_SCALE_DB = 20.0 * log10(mulaw.FULL_SCALE)
 
@@ -37,11 +43,14 @@ class Listener:
     __slots__ = (
         "_activity",
         "_barge_in",
+        "_doubt_at",
         "_floor",
-        "_is_judged",
+        "_is_confirmed",
+        "_is_judging",
         "_recent",
         "_rest",
         "_segmenter",
+        "_suspicious_until",
         "_voice",
         "_voice_detector",
     )
@@ -54,9 +63,13 @@ class Listener:
         self._segmenter = Segmenter()
         self._barge_in = BargeInDetector()
         self._floor = NoiseFloor()
-        self._recent: deque[bytes] = deque(maxlen=PREROLL_FRAMES + _ONSET_FRAMES)
+        frames = PREROLL_FRAMES + _ONSET_FRAMES
+        self._recent = deque([(bytes(2 * mulaw.FRAME_BYTES), SILENCE_DB)] * frames, maxlen=frames)
         self._rest = b""
-        self._is_judged = False
+        self._is_judging = False
+        self._is_confirmed = False
+        self._doubt_at = 0.0
+        self._suspicious_until = 0.0
 
     def hear(self, audio: bytes, now: float, agent_audible: bool) -> tuple[AnyEvent, ...]:
         """Take in mu-law `audio`, any length, whose last sample was heard at `now` seconds; return what it changes.
@@ -81,57 +94,64 @@ class Listener:
     def _hear_frame(self, pcm16: bytes, at: float, agent_audible: bool) -> tuple[AnyEvent, ...]:
         rms = mulaw.rms(pcm16)
         level_db = 20.0 * log10(rms) - _FULL_SCALE_DB if rms else SILENCE_DB
+        self._recent.append((pcm16, level_db))
         segmenter = self._segmenter
-        self._recent.append(pcm16)
         spoken_s = at - segmenter.began_at if segmenter.is_speaking else 0.0
-        floor_db = self._floor.follow(level_db, spoken_s)
         probability = self._activity(pcm16) if level_db >= INAUDIBLE_DB else 0.0
+        floor_db = self._floor.follow(level_db, probability, spoken_s)
         event = segmenter.step(at, FRAME_S, probability, level_db, floor_db)
         if not segmenter.is_speaking:
-            if event is None:
-                return ()
-            self._voice = None
-            return (event,)
-        if isinstance(event, SpeechStarted):
-            return (event, *self._begin(at, agent_audible))
-        return () if self._is_judged else self._judge(pcm16, at, level_db, agent_audible)
+            return () if event is None else (event,)
+        if event is not None:
+            self._is_confirmed = False
+            self._open_judgement(at, asks_voice=agent_audible)
+            return (event, *self._weigh(at, _ONSET_FRAMES))
+        if self._is_judging:
+            if agent_audible and self._voice is None and not self._is_confirmed:
+                self._open_judgement(at, asks_voice=True)
+            return self._weigh(at, 1)
+        if at >= self._doubt_at:
+            self._open_judgement(at, asks_voice=True)
+        return ()
 
-    def _begin(self, at: float, agent_audible: bool) -> tuple[AnyEvent, ...]:
-        """Weigh the frames of an onset, which were heard before it was one."""
-        self._is_judged = False
-        self._voice = None
-        self._barge_in.begin()
-        frames = tuple(self._recent)
-        if agent_audible and self._voice_detector is not None:
-            self._voice = self._voice_detector.open()
-            for pcm16 in frames[:-_ONSET_FRAMES]:
+    def _open_judgement(self, at: float, *, asks_voice: bool) -> None:
+        """Begin to weigh what is heard, from the newest frames on."""
+        self._is_judging = True
+        self._barge_in.begin(is_suspicious=at < self._suspicious_until)
+        self._voice = self._voice_detector.open() if asks_voice and self._voice_detector is not None else None
+        if self._voice is not None:
+            for pcm16, _ in list(self._recent)[:PREROLL_FRAMES]:
                 self._voice.process(pcm16)
-        for index in range(-_ONSET_FRAMES, 0):
-            rms = mulaw.rms(frames[index])
-            level_db = 20.0 * log10(rms) - _FULL_SCALE_DB if rms else SILENCE_DB
-            before = frames[index - 1] if len(frames) > -index else b""
-            if self._weigh(before + frames[index], frames[index], level_db):
-                return (self._confirm(at),)
-        return ()
 
-    def _judge(self, pcm16: bytes, at: float, level_db: float, agent_audible: bool) -> tuple[AnyEvent, ...]:
-        if agent_audible and self._voice is None and self._voice_detector is not None:
-            self._voice = self._voice_detector.open()
-            for frame in tuple(self._recent)[:-1]:
-                self._voice.process(frame)
-        if self._weigh(self._recent[-2] + pcm16, pcm16, level_db):
-            return (self._confirm(at),)
-        if self._barge_in.is_background:
-            self._floor.learn(self._barge_in.level_db)
-            self._voice = None
-            return (self._segmenter.stop(at),)
-        return ()
+    def _weigh(self, at: float, frames: int) -> tuple[AnyEvent, ...]:
+        """Weigh the newest `frames`; return the verdict as events."""
+        recent = list(self._recent)
+        for index in range(len(recent) - frames, len(recent)):
+            pcm16, level_db = recent[index]
+            if self._voice is not None:
+                is_voice = self._barge_in.hear(FRAME_S, level_db, 0.0, self._voice.process(pcm16))
+            else:
+                window = recent[index - 1][0] + pcm16
+                is_voice = self._barge_in.hear(FRAME_S, level_db, periodicity(window), None)
+            if is_voice:
+                return self._confirm(at)
+        return self._reject(at) if self._barge_in.is_background else ()
 
-    def _weigh(self, window: bytes, pcm16: bytes, level_db: float) -> bool:
-        probability = self._voice.process(pcm16) if self._voice is not None else None
-        return self._barge_in.hear(FRAME_S, level_db, periodicity(window) if probability is None else 0.0, probability)
-
-    def _confirm(self, at: float) -> VoiceConfirmed:
-        self._is_judged = True
+    def _confirm(self, at: float) -> tuple[AnyEvent, ...]:
+        self._is_judging = False
         self._voice = None
-        return VoiceConfirmed(at=at, began_at=self._segmenter.began_at)
+        self._doubt_at = at + DOUBT_S
+        if self._is_confirmed:
+            return ()
+        self._is_confirmed = True
+        return (VoiceConfirmed(at=at, began_at=self._segmenter.began_at),)
+
+    def _reject(self, at: float) -> tuple[AnyEvent, ...]:
+        if self._voice is None and self._voice_detector is not None:
+            self._open_judgement(at, asks_voice=True)
+            return ()
+        self._floor.learn(self._barge_in.level_db)
+        self._suspicious_until = at + SUSPICION_S
+        self._is_judging = False
+        self._voice = None
+        return (self._segmenter.stop(at),)

@@ -35,6 +35,9 @@ class SegmentationSettings:
     margin_db: float = 5.0
     """How far over the background a voiced frame stands."""
 
+    sustain_db: float = 10.0
+    """How far over the background a frame keeps a stretch going, whatever the model says: in noise it loses frames."""
+
     range_db: float = 30.0
     """How far under the loudest frame of its stretch a voiced frame may be: the spread of vowels and consonants."""
 
@@ -45,8 +48,8 @@ class SegmentationSettings:
 class NoiseFloor:
     """The level of the background in dBFS.
 
-    It falls quickly and rises slowly, so that it rests where a quarter of the frames are quieter. During a stretch of
-    speech it hardly rises, until the stretch has lasted longer than people speak without a pause.
+    It falls quickly and follows what the model does not take for speech; what might be speech hardly lifts it, until it
+    has lasted longer than people speak without a pause.
     """
 
     __slots__ = ("level_db",)
@@ -54,11 +57,14 @@ class NoiseFloor:
     FALL_DB = 0.24
     """dB a frame (12 dB a second)."""
 
-    RISE_DB = 0.08
-    """dB a frame (4 dB a second)."""
+    FOLLOW = 0.06
+    """Share of the distance that a frame which is no speech lifts it (time constant 0.3 s)."""
 
-    RISE_SPEAKING_DB = 0.01
-    """dB a frame (0.5 dB a second)."""
+    RISE_DB = 0.02
+    """dB a frame (1 dB a second) during a stretch."""
+
+    RISE_ENDLESS_DB = 0.08
+    """dB a frame (4 dB a second) in a stretch that has lasted for LONGEST_BREATH_S."""
 
     LONGEST_BREATH_S = 4.0
     """After this the sound is more likely music than a sentence."""
@@ -66,15 +72,15 @@ class NoiseFloor:
     def __init__(self) -> None:
         self.level_db = SILENCE_DB
 
-    def follow(self, level_db: float, spoken_s: float) -> float:
+    def follow(self, level_db: float, probability: float, spoken_s: float) -> float:
         """Take in the level of one frame, `spoken_s` seconds into a stretch (0.0 outside), and return the floor."""
         floor_db = self.level_db
         if level_db < floor_db:
             floor_db = max(level_db, floor_db - self.FALL_DB)
-        elif 0.0 < spoken_s < self.LONGEST_BREATH_S:
-            floor_db = min(level_db, floor_db + self.RISE_SPEAKING_DB)
-        else:
-            floor_db = min(level_db, floor_db + self.RISE_DB)
+        elif spoken_s > 0.0:
+            floor_db += self.RISE_DB if spoken_s < self.LONGEST_BREATH_S else self.RISE_ENDLESS_DB
+        elif probability < 0.5:
+            floor_db += self.FOLLOW * (level_db - floor_db)
         self.level_db = floor_db
         return floor_db
 
@@ -102,11 +108,12 @@ class Segmenter:
     ) -> SpeechStarted | SpeechStopped | None:
         """Take in the frame of `length_s` seconds that ended at `at` and return what it changes."""
         settings = self._settings
+        over_db = level_db - floor_db
         self.is_voiced = (
-            probability >= settings.probability
+            over_db >= settings.margin_db
             and level_db >= settings.quietest_db
-            and level_db >= floor_db + settings.margin_db
             and level_db >= self._loudest_db - settings.range_db
+            and (probability >= settings.probability or (self.is_speaking and over_db >= settings.sustain_db))
         )
         if self.is_voiced:
             return self._hear_voiced(at, length_s, level_db)
