@@ -1,0 +1,1 @@
+"""Where things are kept between calls: the cache of spoken phrases."""
