@@ -168,9 +168,12 @@ class ResumableTranscription:
 
     def commit(self) -> None:
         """Ask for the final transcript of what was sent."""
-        if not self._log.commit(self._loop.time()):
+        if not self._log.has_audio:
+            self._log.commit(self._loop.time(), answer="")
             self._loop.call_soon(self._report_finals)
-        elif self._socket is not None:
+            return
+        self._log.commit(self._loop.time())
+        if self._socket is not None:
             self._flush(self._socket)
             self._socket.send(self._dialect.commit())
 

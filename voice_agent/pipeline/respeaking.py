@@ -11,6 +11,9 @@ from voice_agent.pipeline.ports import Word
 SLOWEST_CHAR_MS = 80.0
 """Used only without timing. Voices speak 55 to 75 ms a character: more, so that no word is skipped."""
 
+FASTEST_CHAR_MS = 40.0
+"""Used only without timing: no voice is faster, so less audio than this is surely not all of it."""
+
 TIMING_SLACK_MS = 30.0
 """Timing and audio are rounded apart by up to a frame; a word that lacks less than this was said."""
 
@@ -31,3 +34,10 @@ def undelivered(text: str, words: Sequence[Word], delivered_ms: float) -> str:
         if chars < 0:
             return "".join(tokens[index:])
     return ""
+
+
+def is_outstanding(text: str, words: Sequence[Word], delivered_ms: float) -> bool:
+    """Return whether more of `text` must still come. One word may be missing: its end shows only with the next one."""
+    if words or not delivered_ms:
+        return len(undelivered(text, words, delivered_ms).split()) > (1 if words else 0)
+    return delivered_ms < len(text) * FASTEST_CHAR_MS

@@ -39,6 +39,11 @@ class SegmentLog:
         return self._segments[0].committed_at
 
     @property
+    def has_audio(self) -> bool:
+        """Whether there is anything to commit."""
+        return bool(self._segments[-1].audio)
+
+    @property
     def has_interim(self) -> bool:
         """Whether words are known that no final transcript has confirmed."""
         return any(segment.interim for segment in self._segments)
@@ -50,14 +55,12 @@ class SegmentLog:
         if len(audio) > KEPT_BYTES:
             del audio[:-KEPT_BYTES]
 
-    def commit(self, at: float) -> bool:
-        """Close the open segment at `at` seconds. False where it has no audio: it is answered by nothing heard."""
+    def commit(self, at: float, answer: str | None = None) -> None:
+        """Close the open segment at `at` seconds; `answer` is its final text where that is known already."""
         segment = self._segments[-1]
         segment.committed_at = at
-        if not segment.audio:
-            segment.final = ""
+        segment.final = answer
         self._segments.append(_Segment())
-        return bool(segment.audio)
 
     def claim(self, item_id: str) -> None:
         """Give the provider's id to the segment it was made for: the oldest that has none."""

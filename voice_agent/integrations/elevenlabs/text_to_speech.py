@@ -83,10 +83,14 @@ class _Turn:
 
     def resume(self) -> None:
         """Prepare to say what is left on another connection."""
-        spoken = [Word(w.text, w.start_ms - self.resumed_at_ms, w.end_ms - self.resumed_at_ms) for w in self.words]
-        unsaid = self.text[self.sent :]
-        delivered_ms = self.delivered_ms - self.resumed_at_ms
-        self.text = undelivered(self.text[: self.sent], spoken, delivered_ms) + unsaid
+        begin_ms = self.resumed_at_ms
+        spoken = [Word(w.text, w.start_ms - begin_ms, w.end_ms - begin_ms) for w in self.words]
+        left = undelivered(self.text[: self.sent], spoken, self.delivered_ms - begin_ms)
+        for word in self.timing.finish():
+            # The last word that came: whole, or cut in the middle and to be said again.
+            if left.split()[:1] == [word.text.strip()]:
+                left = left[len(word.text.strip()) :].lstrip()
+        self.text = left + self.text[self.sent :]
         self.resumed_at_ms = self.delivered_ms
         self.sent = 0
         self.context_id = ""
