@@ -4,7 +4,7 @@ Two steps, both incremental and linear in the length of the text:
 
 1. `speakable` drops what nobody can say: markdown, list bullets, emoji, code fences, the scheme of an address.
    It works on whole words (runs without white space), so that how the text was split into tokens never matters.
-   White space becomes one space, or one line break where the run begins with one.
+   White space becomes one space, a line break, or both.
 2. `ClauseChunker` joins the words to pieces and releases each piece as early as is safe. A piece ends with the
    white space that follows it, so joining the pieces gives the speakable text back, character by character.
 
@@ -124,18 +124,26 @@ class ClauseChunker:
         self._take_part(parts[-1], space, pieces)
 
     def _take_part(self, word: str, space: str, pieces: list[str]) -> None:
-        if word:
-            self._decide(word, pieces)
+        if not word:
+            self._take_space(space, pieces)
+            return
+        self._decide(word, pieces)
         is_first = not self._pending or self._pending[-1].endswith("\n")
         self._pending.append(word + space)
         self._pending_chars += len(word) + len(space)
         self._last_word = word
-        self._boundary = _boundary_after(word, is_first=is_first) if word else Boundary.NONE
-        if space == "\n":
-            self._boundary = Boundary.SENTENCE
+        self._boundary = Boundary.SENTENCE if space == "\n" else _boundary_after(word, is_first=is_first)
         self._release_if_ready(pieces)
         if self._pending_chars > LONGEST_CHARS:
             self._release(self._clause_end or max(1, len(self._pending) - 1), pieces)
+
+    def _take_space(self, space: str, pieces: list[str]) -> None:
+        """White space that comes after its word, which may have been released by now."""
+        self._pending.append(space)
+        self._pending_chars += len(space)
+        if space == "\n" and len(self._pending) > 1:
+            self._boundary = Boundary.SENTENCE
+            self._release_if_ready(pieces)
 
     def _decide(self, next_word: str, pieces: list[str]) -> None:
         """Settle the boundary before `next_word` where only that word can tell."""
@@ -233,22 +241,29 @@ _BARE_SYMBOLS = re.compile(r"[-–—…&+=%@*#$€£¥.?!,;:/\"'()«»“”°]
 
 
 class _SpeakableWords:
-    """The first step: pairs of a word and the white space after it ("", " " or a line break)."""
+    """The first step: pairs of a word and the white space after it ("", " " or a line break).
+
+    The word is empty where the white space comes late: after an over-long word, or a line break after a space.
+    """
 
     def __init__(self) -> None:
         self._word = ""
         self._is_line_start = True
         self._has_spoken = False
-        self._wants_space = False
+        self._is_stopped = False
+        """Whether the last word ends with punctuation, which says as much as a line break that comes late."""
+        self._space = "\n"
+        """What was given after the last word; before any word, nothing more is wanted."""
 
     def feed(self, text: str) -> list[tuple[str, str]]:
         pairs: list[tuple[str, str]] = []
         for token in _TOKENS.findall(text):
-            if token[0].isspace():
-                self._end_word("\n" if token[0] in _LINE_BREAKS else " ", pairs)
-                self._is_line_start = self._is_line_start or any(char in _LINE_BREAKS for char in token)
-            else:
+            if not token[0].isspace():
                 self._grow_word(token, pairs)
+                continue
+            self._end_word("\n" if token[0] in _LINE_BREAKS else " ", pairs)
+            if any(char in _LINE_BREAKS for char in token):
+                self._break_line(pairs)
         return pairs
 
     def flush(self) -> list[tuple[str, str]]:
@@ -262,27 +277,25 @@ class _SpeakableWords:
             end = start + LONGEST_WORD_CHARS - len(self._word)
             self._word += token[start:end]
             start = end
-            self._emit("", pairs)
+            self._end_word("", pairs)
         self._word += token[start:]
 
     def _end_word(self, space: str, pairs: list[tuple[str, str]]) -> None:
-        if self._word:
-            self._emit(space, pairs)
-        elif self._wants_space and space:
-            pairs.append(("", space))
-            self._wants_space = False
-
-    def _emit(self, space: str, pairs: list[tuple[str, str]]) -> None:
-        word = self._cleaned(self._word)
+        word = self._cleaned(self._word) if self._word else ""
         self._word = ""
         if word:
             self._is_line_start = False
             self._has_spoken = True
+            self._is_stopped = word[-1] in ".,;:!?…—–"
+        if word or (space and not self._space):
             pairs.append((word, space))
-            self._wants_space = not space
-        elif self._wants_space and space:
-            pairs.append(("", space))
-            self._wants_space = False
+            self._space = space
+
+    def _break_line(self, pairs: list[tuple[str, str]]) -> None:
+        self._is_line_start = True
+        if self._space == " " and not self._is_stopped:
+            pairs.append(("", "\n"))
+            self._space = "\n"
 
     def _cleaned(self, word: str) -> str:
         if self._is_line_start:
