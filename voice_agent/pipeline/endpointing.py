@@ -130,8 +130,8 @@ def normalised(text: str) -> str:
 
 
 # --- what the words say -----------------------------------------------------------------------------------------
-_SOUND = re.compile(r"\([^()]*\)|\[[^\[\]]*\]")
-"""A recogniser's note of a sound, such as ElevenLabs' "(laughs)"."""
+_SOUND = re.compile(r"\([^()\d]*\)|\[[^\[\]\d]*\]")
+"""A recogniser's note of a sound, such as ElevenLabs' "(laughs)"; an area code is none."""
 
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 _TRAILING_OFF = (",", ";", ":", "…", "...", "-", "—", "–")
@@ -225,7 +225,7 @@ _LEXICONS = {
         holds=_phrases(
             "my name is|my name's|my number is|my address is|my email is|the number is|the address is|i would like|"
             "i'd like|let me see|let me think|let me check|hold on|hang on|one moment|one second|just a second|"
-            "just a moment|wait|give me a second|i was wondering|i'm looking for"
+            "just a moment|wait|give me a second|i was wondering"
         ),
         open_phrases=_phrases("i think|i mean|i guess|you know|it is|trying to|kind of|sort of|such as|looking for"),
         ones=_listed("zero|oh|nought|one|two|three|four|five|six|seven|eight|nine|double"),
