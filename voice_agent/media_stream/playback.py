@@ -161,7 +161,7 @@ class _Span:
 
     def heard_at(self, now: float) -> int:
         """Return the position reached at `now`, never past the end."""
-        return self.start + max(0, min(self.end - self.start, int((now - self.begins_at) * RATE_HZ)))
+        return self.start + max(0, min(self.end - self.start, round((now - self.begins_at) * RATE_HZ)))
 
 
 class _Record:
@@ -255,10 +255,11 @@ class Playback:
         self._reply(turn).is_finished = True
 
     def stop(self, turn: int, now: float) -> Stopped:
-        """Hold a turn, whatever its state, and tell how much of it was heard."""
-        reply = self._replies.get(turn)
-        if reply is None:
-            return Stopped(turn, self.heard_ms(turn, now), 0.0, must_clear=False)
+        """Hold a turn, whatever its state, and tell how much of it was heard. Audio yet to come is held too."""
+        finished_turn, finished_ms = self._last_finished
+        if turn == finished_turn and turn not in self._replies:
+            return Stopped(turn, finished_ms, 0.0, must_clear=False)
+        reply = self._reply(turn)
         must_clear = self._silence(reply, now)
         reply.is_held = True
         return Stopped(turn, reply.heard / BYTES_PER_MS, (reply.length - reply.heard) / BYTES_PER_MS, must_clear)
