@@ -224,6 +224,22 @@ class Settings(BaseModel):
     storage: StorageSettings = Field(default_factory=StorageSettings)
     pipeline: PipelineSettings = Field(default_factory=PipelineSettings)
 
+    @property
+    def speech_to_text(self) -> Literal["elevenlabs", "openai", "local"]:
+        """Who recognises speech, once `auto` has been decided."""
+        if self.pipeline.speech_to_text != "auto":
+            return self.pipeline.speech_to_text
+        if self.elevenlabs.has_key:
+            return "elevenlabs"
+        return "openai" if self.openai.has_key else "local"
+
+    @property
+    def text_to_speech(self) -> Literal["elevenlabs", "local"]:
+        """Who speaks, once `auto` has been decided."""
+        if self.pipeline.text_to_speech != "auto":
+            return self.pipeline.text_to_speech
+        return "elevenlabs" if self.elevenlabs.has_key else "local"
+
     @model_validator(mode="after")
     def _has_what_it_chose(self) -> Self:
         """Refuse a choice that cannot work: it would fail in the first call instead."""

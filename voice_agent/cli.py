@@ -1,0 +1,91 @@
+"""The command line: names, options and exit codes. What a command does is in the module that it names.
+
+Those modules are imported when their command runs, by `_load` alone: `voice-agent version` must not wait two seconds
+for speech and language SDKs. Exit codes: 0 done, 1 failed or found fault, 2 wrong options or settings.
+"""
+
+import sys
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated
+
+import typer
+
+from voice_agent import __version__
+from voice_agent.errors import SettingsError, VoiceAgentError
+from voice_agent.settings import settings_table
+
+app = typer.Typer(
+    name="voice-agent",
+    help="AI voice agents that hold real phone calls.",
+    no_args_is_help=True,
+    add_completion=False,
+    # A traceback with local variables would show secrets.
+    pretty_exceptions_enable=False,
+)
+
+
+def _load(module: str) -> ModuleType:
+    return import_module(f"voice_agent.{module}")
+
+
+@app.command()
+def doctor() -> None:
+    """Name what is missing or wrong in this installation, and how to mend it."""
+    module = _load("doctor")
+    findings = module.examine()
+    typer.echo(module.report(findings))
+    if any(finding.is_fault for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def replay(log: Annotated[Path, typer.Argument(help="The event log of a call, events.jsonl.")]) -> None:
+    """Run a recorded call through today's turn machine and show the first decision that differs."""
+    report = _load("calls.replay").replay(log)
+    typer.echo(f"{report.replayed} of {report.events} events decided as recorded, {report.actions} actions.")
+    if report.is_torn or not report.is_complete:
+        typer.echo("The log ends before the call does.")
+    if difference := report.difference:
+        typer.echo(f"Line {difference.line}: {difference.event}")
+        typer.echo(f"  recorded: {difference.expected}\n  today:    {difference.got}")
+        raise typer.Exit(1)
+
+
+@app.command()
+def settings(
+    check: Annotated[
+        Path | None, typer.Option(help="Compare with this file instead; exit code 1 where it differs.")
+    ] = None,
+) -> None:
+    """Print the table of settings."""
+    if check is None:
+        typer.echo(settings_table(), nl=False)
+    elif not check.is_file() or check.read_text("utf-8") != settings_table():
+        typer.echo(f"{check} is not what voice_agent/settings.py says. `make docs` writes it again.", err=True)
+        raise typer.Exit(1)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(__version__)
+
+
+def main() -> None:
+    """Run the command that the arguments name, and end the process."""
+    try:
+        app()
+    except SettingsError as error:
+        _fail("These settings cannot be used:", error, hint="docs/settings.md lists them; `voice-agent doctor` helps.")
+        sys.exit(2)
+    except VoiceAgentError as error:
+        _fail("voice-agent:", error)
+        sys.exit(1)
+
+
+def _fail(heading: str, error: VoiceAgentError, *, hint: str = "") -> None:
+    typer.echo(f"{heading}\n  " + str(error).replace("\n", "\n  "), err=True)
+    if hint:
+        typer.echo(hint, err=True)
