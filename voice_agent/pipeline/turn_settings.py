@@ -117,5 +117,6 @@ class TurnSettings(msgspec.Struct, frozen=True, kw_only=True):
     digits_s: float = 2.0
     """Pause after a key before the digits are taken as the caller's turn; `#` ends them at once."""
 
-    late_final_s: float = 3.0
-    """How long a final transcript may still arrive for words that were taken from the interim one."""
+    late_final_s: float = 1.0
+    """How long a final transcript may still arrive for words that were taken from the interim one. Until then no
+    interim transcript is believed: it restates the words that were taken."""
