@@ -1,6 +1,7 @@
 """Fixed phrases, synthesised before they are needed.
 
-The greeting must not wait for a provider, and the apology must be sayable when the provider is down. A `LineBook` belongs to one provider and voice and is shared by all calls. Looking a line up never waits.
+The greeting must not wait for a provider, and the apology must be sayable when the provider is down. A `LineBook`
+belongs to one provider and voice and is shared by all calls. Looking a line up never waits.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ import structlog
 
 from voice_agent.errors import ProviderError, ProviderUnavailable
 from voice_agent.pipeline.ports import TextToSpeech, Voice, Word
-from voice_agent.storage.cache import CacheService
+from voice_agent.storage.cache import CacheService, cache_key
 
 log = structlog.get_logger(__name__)
 
@@ -73,12 +74,13 @@ class LineBook:
                     log.warning("line not prepared", error=str(error))
 
     async def _fetch(self, text: str) -> Line:
-        key = f"line:{self._provider}:{self._voice.voice_id}:{self._voice.model}:{self._voice.speed}:{text}"
+        voice = self._voice
+        key = cache_key("line", self._provider, voice.voice_id, voice.model, voice.language, f"{voice.speed:g}", text)
         stored = await self._cache.get(key)
         if stored is not None:
             return msgspec.msgpack.decode(stored, type=Line)
         line = await self._synthesise(text)
-        await self._cache.set(key, msgspec.msgpack.encode(line), ttl_s=KEPT_FOR_S)
+        await self._cache.put(key, msgspec.msgpack.encode(line), ttl_s=KEPT_FOR_S)
         return line
 
     async def _synthesise(self, text: str) -> Line:

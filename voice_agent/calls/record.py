@@ -1,0 +1,163 @@
+"""What one call leaves behind: event log, recording, transcript and latency, in a folder of its own.
+
+Everything goes through the process's spool: nothing here waits for a disk.
+"""
+
+import re
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+
+from voice_agent import __version__
+from voice_agent.calls.event_log import EventLogHeader, EventLogWriter
+from voice_agent.calls.recorder import CallRecorder
+from voice_agent.calls.spool import Spool
+from voice_agent.calls.transcript import Transcript, TranscriptBuilder
+from voice_agent.errors import MediaStreamError
+from voice_agent.pipeline.actions import AnyAction
+from voice_agent.pipeline.events import AnyEvent
+from voice_agent.pipeline.latency import LatencySummary, LatencyTracker, TurnLatency, summarise
+from voice_agent.pipeline.turn_settings import TurnSettings
+
+log = structlog.get_logger(__name__)
+
+_SAFE_NAME = re.compile(r"[A-Za-z0-9]{1,64}")
+
+
+class CallIdentity(msgspec.Struct, frozen=True, kw_only=True):
+    """Which call it is."""
+
+    call_sid: str
+    stream_sid: str
+    agent: str
+    """The agent's name."""
+
+    started_at: datetime
+    """Wall time of the call's second 0.0, with its zone."""
+
+
+class CallFiles(msgspec.Struct, frozen=True):
+    """Where a call's files lie."""
+
+    folder: Path
+
+    @property
+    def event_log(self) -> Path:
+        """JSON lines; `voice-agent replay` reads it."""
+        return self.folder / "events.jsonl"
+
+    @property
+    def recording(self) -> Path:
+        """Two-channel WAV: the caller left, the agent right."""
+        return self.folder / "recording.wav"
+
+    @property
+    def transcript(self) -> Path:
+        """JSON; beside it the same as text."""
+        return self.folder / "transcript.json"
+
+    @property
+    def transcript_text(self) -> Path:
+        """The transcript for people."""
+        return self.folder / "transcript.txt"
+
+    @property
+    def latency(self) -> Path:
+        """JSON: the timing of every answered turn."""
+        return self.folder / "latency.json"
+
+
+def call_files(data_dir: Path, call_sid: str) -> CallFiles:
+    """Return where the call's files lie. Raises MediaStreamError for a name that is no call's."""
+    if not _SAFE_NAME.fullmatch(call_sid):
+        raise MediaStreamError("a call sid has only letters and digits")
+    return CallFiles(data_dir / "calls" / call_sid)
+
+
+class LatencyReport(msgspec.Struct, frozen=True):
+    """latency.json."""
+
+    summary: LatencySummary
+    speculations: int
+    turns: tuple[TurnLatency, ...]
+
+
+class CallRecord:
+    """Keeps the record of one call while it goes on; the `Observer` of its conversation."""
+
+    def __init__(self, spool: Spool, files: CallFiles, identity: CallIdentity, settings: TurnSettings) -> None:
+        self._spool = spool
+        self._files = files
+        self._identity = identity
+        self._language = settings.language
+        self._log = EventLogWriter(
+            spool,
+            files.event_log,
+            EventLogHeader(
+                call_sid=identity.call_sid,
+                stream_sid=identity.stream_sid,
+                started_at=identity.started_at,
+                settings=settings,
+                package_version=__version__,
+                agent=identity.agent,
+            ),
+        )
+        self._recorder = CallRecorder(spool, files.recording)
+        self._transcript = TranscriptBuilder()
+        self._latency = LatencyTracker()
+        self._caller_samples = 0
+        self._agent_samples = 0
+
+    # --- the conversation's observer --------------------------------------------------------------------------
+    def on_step(self, event: AnyEvent, actions: tuple[AnyAction, ...]) -> None:
+        """Take an event of the turn machine and what it decided."""
+        self._log.record(event, actions)
+        timed = self._latency.observe(event, actions)
+        if timed is not None:
+            log.debug("turn_timed", call_sid=self._identity.call_sid, turn=timed.turn, ms=timed.voice_to_voice_ms)
+        if self._transcript.observe(event, actions):
+            self._write_transcript()
+
+    def on_heard(self, turn: int, text: str, *, interrupted: bool) -> None:
+        """Take which words of a reply were heard."""
+        if interrupted:
+            self._transcript.heard(turn, text)
+            self._write_transcript()
+
+    # --- sound ------------------------------------------------------------------------------------------------
+    def hear_caller(self, mulaw: bytes) -> None:
+        """Record the caller's audio; it has no gaps."""
+        self._recorder.write_caller(self._caller_samples, mulaw)
+        self._caller_samples += len(mulaw)
+
+    def hear_agent(self, mulaw: bytes) -> None:
+        """Record what the caller heard; it has no gaps."""
+        self._recorder.write_agent(self._agent_samples, mulaw)
+        self._agent_samples += len(mulaw)
+
+    # --- the end ----------------------------------------------------------------------------------------------
+    def close(self) -> None:
+        """Finish all files. Nothing may be recorded after it."""
+        self._write_transcript()
+        report = LatencyReport(summarise(self._latency.turns), self._latency.speculations, self._latency.turns)
+        self._spool.replace(self._files.latency, _indented(report))
+        self._recorder.close(max(self._caller_samples, self._agent_samples))
+        self._log.close()
+
+    def _write_transcript(self) -> None:
+        transcript = Transcript(
+            call_sid=self._identity.call_sid,
+            started_at=self._identity.started_at,
+            language=self._language,
+            is_complete=self._transcript.is_complete,
+            entries=self._transcript.entries,
+        )
+        self._spool.replace(self._files.transcript, transcript.as_json())
+        self._spool.replace(self._files.transcript_text, transcript.as_text())
+
+
+def _indented(value: Any) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
