@@ -87,9 +87,10 @@ class SpooledFile:
         if self._has_failed:
             return
         try:
+            descriptor = self._opened()
             if self._is_bulk and self._spool.is_nearly_full:
                 raise OSError("the space left is reserved for event logs")
-            self._write_all(self._opened(), offset, content)
+            self._write_all(descriptor, offset, content)
         except OSError as error:
             self._give_up(error)
         else:
@@ -99,6 +100,7 @@ class SpooledFile:
     def _opened(self) -> int:
         if self._descriptor is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._spool.check_space(self.path)
             # Recordings and transcripts are nobody else's: readable by the owner only.
             self._descriptor = os.open(self.path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o600)
         return self._descriptor
@@ -176,7 +178,7 @@ class Spool:
         self._unsynced: dict[SpooledFile, None] = {}
         self._synced_at = time.monotonic()
         self.is_nearly_full = False
-        """Whether the disk has less than the reserve left, as of the last sync."""
+        """Whether the disk has less than the reserve left, as of the last file opened or synced."""
 
         self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
         self._thread.start()
@@ -231,6 +233,10 @@ class Spool:
         """Note that a file needs no sync any more. In the writer thread."""
         self._unsynced.pop(file, None)
 
+    def check_space(self, path: Path) -> None:
+        """Look how much space is left beside `path`. In the writer thread."""
+        self.is_nearly_full = self._free_bytes(path) < self._reserve_bytes
+
     # --- the writer thread ------------------------------------------------------------------------------------
     def _run(self) -> None:
         while True:
@@ -255,7 +261,7 @@ class Spool:
     def _sync(self) -> None:
         for file in tuple(self._unsynced):
             file.sync()
-            self.is_nearly_full = self._free_bytes(file.path) < self._reserve_bytes
+            self.check_space(file.path)
         self._unsynced.clear()
         self._synced_at = time.monotonic()
 
