@@ -6,7 +6,7 @@ retry, a second model) gets the same answer, and calls do not disturb one anothe
 
 import re
 from collections.abc import Callable
-from functools import cache
+from functools import lru_cache
 
 import msgspec
 
@@ -31,7 +31,7 @@ class Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return split_tokens(self.text)
 
 
-@cache
+@lru_cache(maxsize=1_024)
 def split_tokens(text: str) -> tuple[str, ...]:
     """Cut a text into words with the white space before them; joined they give the text back."""
     return tuple(re.findall(r"\s*\S+|\s+$", text))

@@ -105,7 +105,10 @@ def _timed_line(audio: bytes, timing: sound.Timing) -> bytes:
     alignment = _Alignment(
         timing.chars,
         [start_ms / 1000 for start_ms in timing.starts_ms],
-        [(start_ms + length_ms) / 1000 for start_ms, length_ms in zip(timing.starts_ms, timing.durations_ms, strict=True)],
+        [
+            (start_ms + length_ms) / 1000
+            for start_ms, length_ms in zip(timing.starts_ms, timing.durations_ms, strict=True)
+        ],
     )
     line = {
         "audio_base64": binascii.b2a_base64(audio, newline=False).decode(),

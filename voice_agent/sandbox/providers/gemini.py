@@ -127,6 +127,8 @@ async def _stream(guest: Visit, chunks: _Chunks, reply: Reply, asked_s: float) -
         if token:
             chunk = chunks.chunk([_text_part(token)], tokens=1, is_last=is_last)
             await link.send(b"data: " + chunk + b"\r\n\r\n")
+            if left == len(reply.tokens) - 1:
+                guest.exchange.note("out", "first_token")
     if tools:
         await link.send(b"data: " + chunks.chunk(tools, tokens=8 * len(tools), is_last=True) + b"\r\n\r\n")
     return await link.finish()

@@ -191,7 +191,8 @@ class Ear:
         said = bisect_right(phrase.ends, at)
         for number in range(self._revealed, said):
             begin = phrase.ends[number - 1] if number else 0
-            end_s = (self.frames - (at - phrase.ends[number])) * FRAME_MS / 1000
-            start_s = max(0.0, end_s - (phrase.ends[number] - begin) * FRAME_MS / 1000)
+            end_frame = self.frames - (at - phrase.ends[number])
+            start_frame = max(0, end_frame - (phrase.ends[number] - begin))
+            start_s, end_s = start_frame * FRAME_MS / 1000, end_frame * FRAME_MS / 1000
             self.words.append(HeardWord(phrase.words[number], start_s, end_s))
         self._revealed = max(self._revealed, said)

@@ -114,6 +114,10 @@ class ProviderDoubles:
         """What has happened."""
         return self._world.journal
 
+    async def quiet(self) -> None:
+        """Wait until every connection has ended and every request has been answered or abandoned."""
+        await self._world.quiet.wait()
+
     def converse(self, dialogue: Dialogue | Answer) -> None:
         """Answer language model requests by a dialogue, or by a function of the request."""
         self._world.answer = dialogue.answer if isinstance(dialogue, Dialogue) else dialogue

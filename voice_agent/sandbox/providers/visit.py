@@ -105,7 +105,8 @@ async def visit(request: web.Request, world: World, service: Service) -> AsyncIt
     exchange = world.journal.open(service, request.path_qs)
     exchange.fault = fault.kind if fault else ""
     try:
-        yield Visit(world, request, exchange, fault)
+        with world.visited():
+            yield Visit(world, request, exchange, fault)
     except (asyncio.CancelledError, ConnectionResetError):
         if not exchange.ended_by:
             exchange.ended_by = "client"

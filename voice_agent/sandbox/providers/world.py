@@ -1,6 +1,8 @@
 """What the doubles of one server share."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from voice_agent.sandbox.providers.config import DoublesConfig, Timings
 from voice_agent.sandbox.providers.dialogue import Answer, Dialogue, Prompt, Reply
@@ -19,6 +21,22 @@ class World:
         self.faults = FaultDesk()
         self.journal = Journal()
         self.answer: Answer = Dialogue().answer
+        self.quiet = asyncio.Event()
+        """Set while no connection is open and no request is being answered."""
+        self.quiet.set()
+        self._visits = 0
+
+    @contextmanager
+    def visited(self) -> Iterator[None]:
+        """Count a connection or request."""
+        self._visits += 1
+        self.quiet.clear()
+        try:
+            yield
+        finally:
+            self._visits -= 1
+            if not self._visits:
+                self.quiet.set()
 
     def converse(self, dialogue: Dialogue) -> None:
         """Answer by a dialogue from now on."""
