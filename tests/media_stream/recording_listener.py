@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
@@ -60,6 +59,7 @@ class MediaServer:
 
     def __init__(self, *, is_hybrid: bool) -> None:
         self.listeners: list[RecordingListener] = []
+        self._has_listener = asyncio.Event()
         self.clock = PlayoutClock()
         self.endpoint = MediaStreamEndpoint(PATH, self._admit, clock=self.clock)
         routes = [
@@ -85,6 +85,7 @@ class MediaServer:
             return None
         listener = RecordingListener(connection)
         self.listeners.append(listener)
+        self._has_listener.set()
         return listener
 
     @property
@@ -96,11 +97,10 @@ class MediaServer:
     def url(self) -> str:
         return f"ws://127.0.0.1:{self.port}{PATH}"
 
-    async def listener(self, index: int = -1) -> RecordingListener:
-        """Return the listener of a stream once it has been admitted."""
-        while len(self.listeners) <= max(index, 0):
-            await asyncio.sleep(0.001)
-        return self.listeners[index]
+    async def listener(self) -> RecordingListener:
+        """Return the listener of the latest stream, once one has been admitted."""
+        await self._has_listener.wait()
+        return self.listeners[-1]
 
 
 async def _echo(websocket: WebSocket) -> None:

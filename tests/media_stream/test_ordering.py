@@ -78,7 +78,8 @@ def test_a_numbering_that_begins_anew_is_followed() -> None:
 @given(st.lists(st.tuples(st.integers(0, 300), st.floats(0, 0.002)), max_size=200))
 def test_numbers_come_out_once_and_rising(arrivals: list[tuple[int, float]]) -> None:
     order = Resequencer[int](0, now=0.0)
-    now, out = 0.0, []
+    now = 0.0
+    out: list[int] = []
     for number, pause in arrivals:
         now += pause
         out += order.take(number, number, now)

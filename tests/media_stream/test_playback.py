@@ -371,7 +371,7 @@ def test_without_a_recorder_nothing_is_kept_for_it() -> None:
 
 # --- properties
 class TwilioAndUs(RuleBasedStateMachine):
-    """Random use of a call's playback against a model of Twilio's buffer: one queue, drained at 8,000 bytes a second."""
+    """Random use of a call's playback against a model of Twilio's buffer: one queue, drained in real time."""
 
     @initialize(has_marks=st.booleans())
     def begin(self, *, has_marks: bool) -> None:
