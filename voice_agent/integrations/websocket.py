@@ -42,6 +42,8 @@ class ProviderSocket(WSListener):
         self._on_closed: Callable[[ProviderError], None] | None = on_closed
         self._transport: WSTransport | None = None
         self._fragments = bytearray()
+        self.has_opened = False
+        """Whether the upgrade has succeeded, even where the connection is gone again."""
 
     def send(self, message: bytes) -> None:
         """Send a text message. After the connection has ended it does nothing."""
@@ -58,6 +60,7 @@ class ProviderSocket(WSListener):
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         """Called by picows, possibly after whoever was connecting has given up."""
+        self.has_opened = True
         if self._on_closed is None:
             transport.disconnect(graceful=False)
         else:
@@ -135,6 +138,10 @@ async def connect(
     except (OSError, TimeoutError, WSError) as error:
         socket.close()
         raise from_exception(provider, error) from error
+    if not socket.has_opened:
+        # picows returns as if all were well where the peer hangs up before it has answered the upgrade.
+        socket.close()
+        raise ProviderUnavailable(provider, "connection lost during the handshake")
     return socket
 
 

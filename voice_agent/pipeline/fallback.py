@@ -8,7 +8,7 @@ it does not do: speak a filler or an apology, which is the turn machine's. Speec
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -71,7 +71,7 @@ class FallbackLanguageModel:
 
     async def reply(
         self, *, instructions: str, messages: Sequence[Message], tools: Sequence[ToolDefinition]
-    ) -> AsyncIterator[ReplyPart]:
+    ) -> AsyncGenerator[ReplyPart]:
         """Stream a reply. Raises the last ProviderError where nobody answers in time."""
         attempts = _Attempts([_Model(port, breaker) for port, breaker in self._models], self._limits)
         said = ""
@@ -158,7 +158,7 @@ async def _timed(
     tools: Sequence[ToolDefinition],
     first_s: float,
     next_s: float,
-) -> AsyncGenerator[ReplyPart, None]:
+) -> AsyncGenerator[ReplyPart]:
     """Yield a model's parts; raise ProviderUnavailable where one takes too long (its request is cancelled)."""
     stream = model.port.reply(instructions=instructions, messages=messages, tools=tools)
     wait_s = first_s

@@ -19,8 +19,8 @@ JUDGED_MS = 200.0
 """Shorter stretches than this prove nothing about rate or format."""
 
 SILENT_RMS = 20
-SILENT_MS = 2_000.0
-"""No voice takes two seconds to begin."""
+SILENT_MS = 1_000.0
+"""No voice takes a second to begin; silence at the beginning lasts 0.05 to 0.3 s."""
 
 CONSTANT_LEVEL = FULL_SCALE // 8
 """A mean this far from zero over `JUDGED_MS` is a stuck converter: speech stays within 1 %."""
@@ -36,6 +36,11 @@ class SoundCheck:
     def __init__(self) -> None:
         self._length_ms = 0.0
         self._loudest = 0
+
+    @property
+    def is_audible(self) -> bool:
+        """Whether anything but silence has come yet."""
+        return self._loudest >= SILENT_RMS
 
     def fault(self, mulaw: bytes, aligned_ms: float, text_chars: int) -> str:
         """Return what is wrong with the next chunk, empty where it is fit to be heard.
@@ -62,7 +67,7 @@ class SoundCheck:
         return self._silence_fault(JUDGED_MS)
 
     def _silence_fault(self, after_ms: float) -> str:
-        return "nothing but silence" if self._length_ms >= after_ms and self._loudest < SILENT_RMS else ""
+        return "nothing but silence" if self._length_ms >= after_ms and not self.is_audible else ""
 
 
 def _format_fault(mulaw: bytes, pcm16: bytes, aligned_ms: float) -> str:

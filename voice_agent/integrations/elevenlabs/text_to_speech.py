@@ -74,6 +74,9 @@ class _Turn:
     words: list[Word] = field(default_factory=list)
     """The timed words of `text`."""
 
+    held: list[tuple[bytes, tuple[Word, ...]]] = field(default_factory=list)
+    """Silence at the beginning, not delivered before a voice is in it: it may be all there is."""
+
     timing: WordTiming = field(default_factory=WordTiming)
     check: SoundCheck = field(default_factory=SoundCheck)
 
@@ -81,12 +84,16 @@ class _Turn:
     def delivered_ms(self) -> float:
         return duration_ms(self.delivered_bytes)
 
+    @property
+    def received_ms(self) -> float:
+        return self.delivered_ms + duration_ms(sum(len(audio) for audio, _ in self.held))
+
     def resume(self) -> None:
         """Prepare to say what is left on another connection."""
         begin_ms = self.resumed_at_ms
         spoken = [Word(w.text, w.start_ms - begin_ms, w.end_ms - begin_ms) for w in self.words]
         left = undelivered(self.text[: self.sent], spoken, self.delivered_ms - begin_ms)
-        for word in self.timing.finish():
+        for word in () if self.held else self.timing.finish():
             # The last word that came: whole, or cut in the middle and to be said again.
             if left.split()[:1] == [word.text.strip()]:
                 left = left[len(word.text.strip()) :].lstrip()
@@ -96,6 +103,7 @@ class _Turn:
         self.context_id = ""
         self.is_closing = False
         self.words.clear()
+        self.held.clear()
         self.timing = WordTiming()
         self.check = SoundCheck()
 
@@ -245,10 +253,17 @@ class ElevenLabsSynthesis:
             self._fail(state, ProviderMisbehaved(PROVIDER, fault))
             return
         self._failures = 0
-        words = state.timing.add(timing.chars, timing.starts_ms, timing.durations_ms, state.delivered_ms)
-        state.words += words
-        state.delivered_bytes += len(audio)
-        self._listener.on_audio(state.number, audio, words)
+        words = state.timing.add(timing.chars, timing.starts_ms, timing.durations_ms, state.received_ms)
+        state.held.append((audio, words))
+        if state.check.is_audible:
+            self._release(state)
+
+    def _release(self, state: _Turn) -> None:
+        held, state.held = state.held, []
+        for audio, words in held:
+            state.words += words
+            state.delivered_bytes += len(audio)
+            self._listener.on_audio(state.number, audio, words)
 
     def _conclude(self, state: _Turn) -> None:
         """The server has ended a turn's context."""
@@ -262,7 +277,8 @@ class ElevenLabsSynthesis:
             return
         words = state.timing.finish()
         if words:
-            self._listener.on_audio(state.number, b"", words)
+            state.held.append((b"", words))
+        self._release(state)
         self._complete(state)
 
     def _complete(self, state: _Turn) -> None:

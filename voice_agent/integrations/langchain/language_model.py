@@ -8,7 +8,7 @@ loop by `break` does not, and with Gemini not even closing the iterator does (me
 """
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, cast
 from uuid import uuid4
@@ -43,7 +43,7 @@ class LangChainLanguageModel:
 
     async def reply(
         self, *, instructions: str, messages: Sequence[Message], tools: Sequence[ToolDefinition]
-    ) -> AsyncIterator[ReplyPart]:
+    ) -> AsyncGenerator[ReplyPart]:
         """Stream a reply: text first, then tool calls. Raises ProviderError."""
         calls = _ToolCalls()
         length = 0
