@@ -18,10 +18,10 @@ from voice_agent.pipeline.segmentation import SILENCE_DB
 class BargeInSettings:
     """The weights of the decision."""
 
-    evidence: float = 3.0
+    evidence: float = 3.6
     """Nats at which a stretch is a voice."""
 
-    suspicious_evidence: float = 5.0
+    suspicious_evidence: float = 4.2
     """Nats where what was heard a moment ago was background: music has louder passages, too."""
 
     rejected_s: float = 0.8
@@ -41,7 +41,7 @@ class BargeInSettings:
     greatest_periodic: float = 0.7
     """Nats of periodicity 1.0 over `periodic`, and the most one frame weighs."""
 
-    decay_db: float = 9.0
+    decay_db: float = 15.0
     """How far under the loudest frame so far a frame still speaks for a voice."""
 
 

@@ -24,7 +24,7 @@ FRAME_S = mulaw.FRAME_MS / 1_000
 INAUDIBLE_DB = -55.0
 """dBFS; no model is asked about a frame below it: no frame of speech is that quiet (`segmentation.quietest_db`)."""
 
-PREROLL_FRAMES = 3
+PREROLL_FRAMES = 4
 """Frames before the onset that the voice model hears first: its first window after silence says nothing."""
 
 DOUBT_S = 1.2
@@ -107,10 +107,10 @@ class Listener:
             self._open_judgement(at, asks_voice=agent_audible)
             return (event, *self._weigh(at, _ONSET_FRAMES))
         if self._is_judging:
-            if agent_audible and self._voice is None and not self._is_confirmed:
+            if agent_audible and self._voice is None and self._voice_detector is not None:
                 self._open_judgement(at, asks_voice=True)
             return self._weigh(at, 1)
-        if at >= self._doubt_at:
+        if at >= self._doubt_at and self._voice_detector is not None:
             self._open_judgement(at, asks_voice=True)
         return ()
 
