@@ -14,7 +14,7 @@ import typer
 
 from voice_agent import __version__
 from voice_agent.errors import SettingsError, VoiceAgentError
-from voice_agent.settings import settings_table
+from voice_agent.settings import load_settings, settings_table
 
 app = typer.Typer(
     name="voice-agent",
@@ -28,6 +28,22 @@ app = typer.Typer(
 
 def _load(module: str) -> ModuleType:
     return import_module(f"voice_agent.{module}")
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on, in place of HOST.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65_535, help="Port, in place of PORT; 0 takes one.")] = None,
+) -> None:
+    """Answer calls until SIGTERM or Ctrl-C."""
+    settings = load_settings()
+    chosen = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    server = settings.server.model_copy(update=chosen)
+    _load("app").serve(settings.model_copy(update={"server": server}), on_listening=_announce)
+
+
+def _announce(base_url: str) -> None:
+    typer.echo(f"Listening at {base_url}. Twilio's voice webhook is {base_url}/twilio/voice (POST).")
 
 
 @app.command()
