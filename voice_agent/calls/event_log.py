@@ -3,7 +3,7 @@
 The first line is the header (who called, which settings the turn machine had), each further line one event with the
 actions it caused:
 
-    {"event":"SpeechStopped","at":4.26,"ended_at":4.06,"actions":[{"action":"CommitTranscript"}]}
+    {"event":"SpeechStopped","ended_at":4.06,"at":4.26,"actions":[{"action":"CommitTranscript"}]}
 
 Written through the spool, so a killed process may leave a torn last line: the reader drops it and says so. A log is
 never short without saying so: once a line was refused nothing more is written, because a log with a gap replays

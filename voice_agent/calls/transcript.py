@@ -223,9 +223,9 @@ class TranscriptBuilder:
 
     def _speak(self, action: Speak) -> None:
         if entry := self._agent.get(action.turn):
-            entry.text += action.text
+            entry.text = _joined(entry.text, action.text)
         else:
-            self._speaking[action.turn] = self._speaking.get(action.turn, "") + action.text
+            self._speaking[action.turn] = _joined(self._speaking.get(action.turn, ""), action.text)
 
     def _take_turn(self, turn: int, at: float) -> bool:
         """The caller's words of a turn are settled; they replace those of a turn that was taken back."""
@@ -304,6 +304,11 @@ def transcript_of(log: EventLog) -> Transcript:
     )
 
 
+def _joined(text: str, more: str) -> str:
+    """Join two pieces of a reply; fixed phrases bring no space of their own."""
+    return f"{text} {more}" if text and not text[-1].isspace() else text + more
+
+
 def _tool_run(action: RunTool, at: float) -> ToolRan:
     return ToolRan(
         started_at=at,
@@ -316,8 +321,8 @@ def _tool_run(action: RunTool, at: float) -> ToolRan:
 
 
 def _clock(at: float) -> str:
-    minutes, seconds = divmod(at, 60)
-    return f"{int(minutes):02d}:{seconds:04.1f}"
+    minutes, tenths = divmod(round(at * 10), 600)
+    return f"{minutes:02d}:{tenths / 10:04.1f}"
 
 
 def _sentence(entry: AnyEntry) -> str:
