@@ -43,6 +43,9 @@ class AgentDefinition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     """The TTS provider's voice id; empty for the server's default."""
 
     fallback_voice: str = ""
+    dialogue: str = ""
+    """File name, beside the agent's, of the scripted dialogue that stands in for a language model."""
+
     tools: tuple[str, ...] = ("end_call",)
     transfer_targets: dict[str, str] = msgspec.field(default_factory=dict)
     """Names the model may use for `transfer_call`, each with its E.164 number."""
