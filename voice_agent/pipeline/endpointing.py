@@ -18,22 +18,23 @@ import msgspec
 class EndpointingSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds from the caller's last speech sample to the end of the turn, by the way the words end.
 
-    Two other systems, in seconds. livekit-agents: 0.5 at least and 3.0 at most, the longer one where its language
-    model thinks that more follows. Vapi's transcription plan: 0.1 after punctuation, 1.5 without, 0.5 after a number,
-    and 0.4 on top of each.
+    Two other systems, in seconds. livekit-agents (turn handling options): 0.5 at least and 3.0 at most, the longer
+    one where its model expects more. Vapi (TranscriptionEndpointingPlan): 0.1 after punctuation, 1.5 without, 0.4
+    after a number, and never an answer in less than 0.4. Where no source is named, a number was chosen between theirs.
     """
 
     finished_s: float = 0.2
     """A finished sentence, a question, or a short answer. Not below the voice activity detector's own delay."""
 
     neutral_s: float = 0.45
-    """Nothing tells. People leave each other 0.2 s on average, and pause up to 0.5 s within a sentence."""
+    """Nothing tells. Speakers leave each other 0.2 s on average (Stivers et al., PNAS 2009), and pause for longer
+    within a turn."""
 
     unfinished_s: float = 1.2
     """"And", "um", "my name is": the caller is thinking, and expects to be let."""
 
     dictating_s: float = 1.0
-    """Within a number, an e-mail address or a spelled word: people pause between groups for 0.4 to 0.8 s."""
+    """Within a number, an e-mail address or a spelled word: people pause between groups."""
 
     dictated_s: float = 0.6
     """The number or address looks complete, but another group may follow."""
