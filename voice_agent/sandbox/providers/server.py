@@ -57,6 +57,7 @@ class ProviderDoubles:
         app = web.Application(client_max_size=32 * 1024 * 1024)
         for double in _DOUBLES:
             app.add_routes(double.routes(world))
+        app.on_shutdown.append(world.hang_up)
         # With handler_cancellation a client that leaves ends its request at once, as at the providers.
         runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0.5)
         await runner.setup()

@@ -269,9 +269,11 @@ async def hold(guest: Visit, link: SocketLink, outbox: Outbox, conversation: Con
     """Run a socket until one side ends it."""
     sender = asyncio.create_task(_send_all(link, outbox))
     watch = asyncio.create_task(_watch_idle(conversation))
+    guest.world.sockets.add(link.socket)
     try:
         await _receive_all(guest, link, conversation)
     finally:
+        guest.world.sockets.discard(link.socket)
         guest.exchange.close_code = int(link.socket.close_code or 1006)
         guest.exchange.ended_by = guest.exchange.ended_by or "client"
         for task in (sender, watch):

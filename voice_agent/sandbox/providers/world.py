@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+from aiohttp import WSCloseCode, web
+
 from voice_agent.sandbox.providers.config import DoublesConfig, Timings
 from voice_agent.sandbox.providers.dialogue import Answer, Dialogue, Prompt, Reply
 from voice_agent.sandbox.providers.faults import FaultDesk
@@ -25,6 +27,8 @@ class World:
         """Set while no connection is open and no request is being answered."""
         self.quiet.set()
         self._visits = 0
+        self.sockets: set[web.WebSocketResponse] = set()
+        """The sockets that are open."""
 
     @contextmanager
     def visited(self) -> Iterator[None]:
@@ -54,3 +58,7 @@ class World:
         """Return the key of an `Authorization: Bearer` header."""
         scheme, _, key = headers.get("Authorization", "").partition(" ")
         return key if scheme.lower() == "bearer" else None
+
+    async def hang_up(self, _: web.Application) -> None:
+        """Close every socket, as a server does that goes down."""
+        await asyncio.gather(*(socket.close(code=WSCloseCode.GOING_AWAY) for socket in self.sockets))
