@@ -93,6 +93,11 @@ def test_numbers_come_out_once_and_rising(arrivals: list[tuple[int, float]]) -> 
 def test_a_bucket_lets_a_burst_and_then_its_rate_pass() -> None:
     bucket = TokenBucket(rate=10, burst=3, now=0.0)
     assert [bucket.take(1, 0.0) for _ in range(4)] == [True, True, True, False]
-    assert bucket.take(1, 0.1)
-    assert not bucket.take(1, 0.1)
+    assert bucket.take(1, 0.15)
+    assert not bucket.take(1, 0.15)
     assert [bucket.take(1, 100.0) for _ in range(4)] == [True, True, True, False]
+
+
+def test_after_a_pause_a_bucket_lets_at_most_two_bursts_pass() -> None:
+    bucket = TokenBucket(rate=10, burst=3, now=0.0)
+    assert sum(bucket.take(1, 100.0) for _ in range(10)) == 6

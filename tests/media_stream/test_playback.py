@@ -56,7 +56,8 @@ def test_a_lead_is_kept_and_no_more() -> None:
     first = playback.due(0.0)
     assert len(sent(first)) == 480 * MS
     assert len(marks(first)) == 3
-    assert playback.due(0.05) == ()
+    assert playback.deadline == pytest.approx(0.08)
+    assert playback.due(0.07) == ()
     assert len(sent(playback.due(0.1))) == 160 * MS
     assert sent(first) == speech(5_000)[: 480 * MS]
 
@@ -67,6 +68,7 @@ def test_small_pieces_wait_for_company_while_there_is_time() -> None:
     playback.due(0.0)
     playback.append(1, speech(40))
     assert playback.due(0.02) == ()
+    assert playback.deadline == pytest.approx(0.06)
     assert len(sent(playback.due(0.061))) == 40 * MS
     playback.append(1, speech(40))
     playback.finish(1)
@@ -80,7 +82,7 @@ def test_a_reply_is_over_once_its_last_mark_is_back() -> None:
     first, last = marks(playback.due(0.0))
     assert playback.acknowledge(first, 0.2) == (Heard(1, 160.0),)
     assert playback.acknowledge(last, 0.25) == (Heard(1, 200.0), Finished(1))
-    assert playback.is_idle
+    assert playback.queued_bytes == 0
     assert playback.due(1.0) == ()
 
 
@@ -150,7 +152,8 @@ def test_f35_without_marks_the_byte_clock_is_believed() -> None:
     playback.append(1, speech(200))
     playback.finish(1)
     playback.due(0.0)
-    assert playback.due(0.16 + MARK_OVERDUE_S) == ()
+    assert playback.due(0.15 + MARK_OVERDUE_S) == ()
+    assert playback.deadline == 0.16 + MARK_OVERDUE_S
     assert playback.due(0.17 + MARK_OVERDUE_S) == (Heard(1, 200.0), Finished(1))
     assert playback.counts.marks_lost == 1
 
@@ -276,7 +279,7 @@ def test_discard_forgets_a_turn() -> None:
     playback.due(0.0)
     assert playback.discard(2, 0.1) is True
     assert playback.discard(2, 0.1) is False
-    assert playback.is_idle
+    assert playback.queued_bytes == 0
     assert playback.queued_bytes == 0
 
 

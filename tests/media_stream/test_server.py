@@ -161,10 +161,10 @@ async def test_f28_a_frame_at_the_limit_is_taken(server: MediaServer) -> None:
     async with connect(server.url) as client:
         await client.send(twilio.start().decode())
         listener = await server.listener()
-        await client.send(twilio.media(2, b"\x01" * 39_000).decode())
+        await client.send(twilio.media(2, b"\x01" * 20_000).decode())
         await client.send(twilio.stop(3).decode())
         await close_code(client)
-    assert len(listener.audio) == 39_000
+    assert len(listener.audio) == 20_000
 
 
 async def test_f28_fragments_are_joined_and_limited(hybrid: MediaServer) -> None:
@@ -235,7 +235,7 @@ async def test_f29_a_flood_is_slowed_down_and_survived(hybrid: MediaServer) -> N
     async with connect(hybrid.url) as client:
         await client.send(twilio.start().decode())
         listener = await hybrid.listener()
-        for _ in range(2_100):
+        for _ in range(6_000):
             await client.send(b"")
         await client.send(twilio.dtmf(2, "1").decode())
         await client.send(twilio.stop(3).decode())

@@ -293,9 +293,10 @@ class MediaStreamConnection:
     # --- for the socket
     def receive(self, frame: bytes) -> None:
         """Take a text frame. Hot path."""
-        now = self._time()
-        self._last_sign_at = now
-        self._handle_all(self.protocol.receive(frame, now), now)
+        self._last_sign_at = now = self._time()
+        events = self.protocol.receive(frame, now)
+        if events:
+            self._handle_all(events, now)
 
     def receive_binary(self) -> None:
         """Take note of a binary frame, or of a ping: nothing that Twilio sends, and no sign of life."""
@@ -321,7 +322,7 @@ class MediaStreamConnection:
             self._handle_all(events, now)
         if now - self._last_sign_at >= PROBE_AFTER_S:
             self._look_for_life(now)
-        if not self.playback.is_idle:
+        if now - self._started_at >= self.playback.deadline:
             self._guarded_flush(now)
 
     # --- inside
@@ -341,9 +342,10 @@ class MediaStreamConnection:
         if listener is None:
             self._handle_life(event, now)
             return
+        if type(event) is AudioReceived:
+            listener.on_audio(event.mulaw)
+            return
         match event:
-            case AudioReceived(mulaw):
-                listener.on_audio(mulaw)
             case MarkReceived(name):
                 if name != PROBE:
                     self._emit(self.playback.acknowledge(name, now - self._started_at))

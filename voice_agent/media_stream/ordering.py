@@ -50,11 +50,22 @@ class Resequencer(Generic[T]):
         self._taken_at = now
         self._early: dict[int, tuple[T, float]] = {}
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether something has come early, so that `expire` is worth calling."""
+        return bool(self._early)
+
+    def pass_by(self, number: int, now: float) -> bool:
+        """Return whether `number` is simply the next one, which is then done with: the cheap way for nearly all."""
+        if number != self.next_number or self._early:
+            return False
+        self.next_number = number + 1
+        self._taken_at = now
+        return True
+
     def take(self, number: int, item: T, now: float) -> tuple[T, ...]:
-        """Return what is in turn now that `item` has come: nearly always just itself."""
-        if number == self.next_number and not self._early:
-            self.next_number = number + 1
-            self._taken_at = now
+        """Return what is in turn now that `item` has come, possibly nothing."""
+        if self.pass_by(number, now):
             return (item,)
         return self.expire(now) + self._place(number, item, now)
 
@@ -101,19 +112,25 @@ class Resequencer(Generic[T]):
 
 
 class TokenBucket:
-    """Lets `rate` units a second pass, and bursts of `burst` after a pause."""
+    """Lets `rate` units a second pass, and bursts of `burst` to twice `burst` after a pause.
+
+    It is filled only when it has run dry, which makes `take` a subtraction, and the burst that imprecise.
+    """
 
     def __init__(self, rate: float, burst: float, now: float) -> None:
         self._rate = rate
         self._burst = burst
         self._level = burst
-        self._at = now
+        self._filled_at = now
 
     def take(self, amount: float, now: float) -> bool:
         """Return whether `amount` may pass, and count it if so."""
-        self._level = min(self._burst, self._level + (now - self._at) * self._rate)
-        self._at = now
-        if amount > self._level:
-            return False
-        self._level -= amount
+        level = self._level - amount
+        if level < 0:
+            level = min(self._burst, self._level + (now - self._filled_at) * self._rate) - amount
+            self._filled_at = now
+            if level < 0:
+                self._level = level + amount
+                return False
+        self._level = level
         return True

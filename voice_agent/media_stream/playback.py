@@ -19,6 +19,7 @@ Source: https://www.twilio.com/docs/voice/media-streams/websocket-messages, "mar
 """
 
 from collections import deque
+from math import inf
 
 import msgspec
 
@@ -211,6 +212,8 @@ class Playback:
     def __init__(self, settings: PlaybackSettings | None = None) -> None:
         self.settings = settings or PlaybackSettings()
         self.counts = PlaybackCounts()
+        self.deadline = inf
+        """When `due` next has something to do: whatever the pipeline asks brings it forward to at once."""
         self._replies: dict[int, _Reply] = {}
         self._in_flight: deque[_Span] = deque()
         self._ear_ends_at = 0.0
@@ -225,11 +228,6 @@ class Playback:
     def queued_bytes(self) -> int:
         """Audio not sent yet, of all turns, held ones included. Whoever produces it should wait above a few seconds."""
         return sum(reply.length - reply.sent for reply in self._replies.values())
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether there is nothing to do: `due` would return nothing."""
-        return not self._replies
 
     def heard_ms(self, turn: int, now: float) -> float:
         """Return how far into a turn's audio the caller has heard; 0.0 for an unknown turn."""
@@ -248,11 +246,13 @@ class Playback:
             self.counts.refused_bytes += len(mulaw)
             return False
         self._reply(turn).audio += mulaw
+        self.deadline = 0.0
         return True
 
     def finish(self, turn: int) -> None:
         """No more audio follows in this turn: it is reported Finished once all of it was heard."""
         self._reply(turn).is_finished = True
+        self.deadline = 0.0
 
     def stop(self, turn: int, now: float) -> Stopped:
         """Hold a turn, whatever its state, and tell how much of it was heard. Audio yet to come is held too."""
@@ -269,6 +269,7 @@ class Playback:
         reply = self._replies.get(turn)
         if reply is not None and reply.is_held:
             reply.is_held = False
+            self.deadline = 0.0
             reply.sent = max(reply.dropped, min(reply.heard, round(from_ms) * BYTES_PER_MS))
 
     def discard(self, turn: int, now: float) -> bool:
@@ -282,14 +283,13 @@ class Playback:
 
     # --- what the socket asks
     def due(self, now: float) -> tuple[Output, ...]:
-        """Return what is to be written now, and what time has brought about. Call it every tick and after `append`."""
-        if not self._replies:
-            return ()
+        """Return what is to be written now, and what time has brought about. Call it once `deadline` has come."""
         outputs: list[Output] = []
         self._trust_the_clock(now, outputs)
         while (size := self._next_size(now)) is not None:
             self._send(*size, now, outputs)
         self._report_finished(outputs)
+        self._set_deadline()
         return tuple(outputs)
 
     def acknowledge(self, mark: str, now: float) -> tuple[Output, ...]:
@@ -307,6 +307,7 @@ class Playback:
         else:
             self._ear_ends_at = min(self._ear_ends_at, now)
         self._report_finished(outputs)
+        self._set_deadline()
         return tuple(outputs)
 
     def take_played(self, until: float) -> bytes:
@@ -323,19 +324,32 @@ class Playback:
             reply = self._replies[turn] = _Reply(turn)
         return reply
 
+    def _next_reply(self) -> _Reply | None:
+        """Return the reply to send from, None where nothing is queued."""
+        for reply in self._replies.values():
+            if reply.sent < reply.length and not reply.is_held:
+                return reply
+        return None
+
+    def _lead_ms(self, reply: _Reply) -> float:
+        """Return how short the lead must be for more of the reply to go out."""
+        is_little = reply.length - reply.sent < self.settings.least_ms * BYTES_PER_MS and not reply.is_finished
+        return self.settings.urgent_ms if is_little else self.settings.lead_ms
+
     def _next_size(self, now: float) -> tuple[_Reply, int] | None:
         """Return which reply to send from, and how many bytes; None while nothing is due."""
-        lead_ms = (self._ear_ends_at - now) * 1_000
-        settings = self.settings
-        if lead_ms >= settings.lead_ms:
+        reply = self._next_reply()
+        if reply is None or now < self._ear_ends_at - self._lead_ms(reply) / 1_000:
             return None
-        for reply in self._replies.values():
-            queued_ms = (reply.length - reply.sent) / BYTES_PER_MS
-            if queued_ms and not reply.is_held:
-                if queued_ms < settings.least_ms and lead_ms >= settings.urgent_ms and not reply.is_finished:
-                    return None
-                return reply, int(min(queued_ms, settings.chunk_ms) * BYTES_PER_MS)
-        return None
+        return reply, min(reply.length - reply.sent, int(self.settings.chunk_ms * BYTES_PER_MS))
+
+    def _set_deadline(self) -> None:
+        self.deadline = inf
+        if self._in_flight:
+            self.deadline = self._in_flight[0].ends_at + (MARK_OVERDUE_S if self._has_marks else 0.0)
+        reply = self._next_reply()
+        if reply is not None:
+            self.deadline = min(self.deadline, self._ear_ends_at - self._lead_ms(reply) / 1_000)
 
     def _send(self, reply: _Reply, size: int, now: float, outputs: list[Output]) -> None:
         gap_ms = (now - self._ear_ends_at) * 1_000
@@ -367,7 +381,7 @@ class Playback:
 
     def _trust_the_clock(self, now: float, outputs: list[Output]) -> None:
         """Where marks stay away, take what the byte clock says for heard."""
-        if self._has_marks and self._in_flight and now > self._in_flight[0].ends_at + MARK_OVERDUE_S:
+        if self._has_marks and self._in_flight and now >= self._in_flight[0].ends_at + MARK_OVERDUE_S:
             self._has_marks = False
             self.counts.marks_lost += 1
         if not self._has_marks:
@@ -414,3 +428,4 @@ class Playback:
         self._acknowledged = self._marked
         self._ear_ends_at = now
         self._record.cut(now)
+        self._set_deadline()

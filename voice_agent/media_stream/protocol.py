@@ -17,6 +17,7 @@ Source: https://www.twilio.com/docs/voice/media-streams/websocket-messages.
 """
 
 from collections import deque
+from math import inf
 from typing import assert_never
 
 import msgspec
@@ -30,6 +31,7 @@ from voice_agent.media_stream.messages import (
     Malformed,
     Mark,
     Media,
+    Message,
     Numbered,
     Start,
     Stop,
@@ -65,10 +67,10 @@ AHEAD_MS = 1_000.0
 SILENCE_MS = 30_000.0
 """Longest silence put in for one gap: a longer one has ended the call (connection.py)."""
 
-AUDIO_BURST_S = 5.0
+AUDIO_BURST_S = 3.0
 AUDIO_PACE = 1.05
-"""Audio may come in a burst of so many seconds (a stalled network catches up) and otherwise at real time, and 5 % for
-clocks that differ. The excess is dropped."""
+"""Audio may come in a burst of so many seconds (a stalled network catches up; up to twice as many after a pause), else
+at real time, and 5 % for clocks that differ. The excess is dropped."""
 
 MESSAGES_PER_S = 1_000
 MESSAGE_BURST = 2_000
@@ -173,12 +175,13 @@ class MediaStreamProtocol:
         self.is_closed = False
         self.first_fault = ""
         """Names the first bad frame's fault, for the log; quotes nothing of it."""
+        self._stream_sid: str | None = None
         self._connected_at = now
         self._bad_at: deque[float] = deque(maxlen=BAD_FRAMES)
         self._early: list[Numbered] = []
         self._early_bytes = 0
         self._order: Resequencer[Numbered] = Resequencer(0, now)
-        self._clock = _AudioClock(now)
+        self._clock = _AudioClock(now, self.counts)
         self._message_bucket = TokenBucket(MESSAGES_PER_S, MESSAGE_BURST, now)
         self._audio_bucket = TokenBucket(RATE_HZ * AUDIO_PACE, RATE_HZ * AUDIO_BURST_S, now)
         self._digit_bucket = TokenBucket(DIGITS_PER_S, DIGIT_BURST, now)
@@ -196,11 +199,19 @@ class MediaStreamProtocol:
         if len(frame) > MAX_FRAME_BYTES:
             self.counts.bad += 1
             return self._close(TOO_BIG, "frame too big")
-        events = self._receive(frame, now)
-        if not self._message_bucket.take(1, now):
-            self.counts.throttled += 1
-            return (*events, ThrottleRequired())
-        return events
+        message = decode(frame)
+        if (
+            type(message) is Media
+            and message.stream_sid == self._stream_sid
+            and self._order.pass_by(message.sequence_number, now)
+        ):
+            events = self._hear(message, now)
+        else:
+            events = self._receive(message, now)
+        if self._message_bucket.take(1, now):
+            return events
+        self.counts.throttled += 1
+        return (*events, ThrottleRequired())
 
     def receive_binary(self, now: float) -> tuple[StreamEvent, ...]:
         """Take note of a binary frame, which Twilio never sends. It is ignored."""
@@ -214,20 +225,17 @@ class MediaStreamProtocol:
         """Return what time alone brings about: messages that waited long enough, a `start` that never came."""
         if self.is_closed:
             return _FINE
-        if self.started is None:
-            if now - self._connected_at < START_TIMEOUT_S:
-                return _FINE
+        if self._order.is_waiting:
+            return self._handle_all(self._order.expire(now), now)
+        if self.started is None and now - self._connected_at >= START_TIMEOUT_S:
             return self._close(POLICY_VIOLATION, "no start")
-        return self._handle_all(self._order.expire(now), now)
+        return _FINE
 
     # --- by kind of message
-    def _receive(self, frame: bytes, now: float) -> tuple[StreamEvent, ...]:
-        message = decode(frame)
+    def _receive(self, message: Message, now: float) -> tuple[StreamEvent, ...]:
         match message:
             case Media() | Mark() | Dtmf() | Stop() | Unknown():
-                if self.started is None:
-                    return self._keep_early(message)
-                return self._sort(message, self.started, now)
+                return self._sort(message, now) if self.started else self._keep_early(message)
             case Connected():
                 return _FINE
             case Start():
@@ -237,8 +245,8 @@ class MediaStreamProtocol:
             case _:
                 assert_never(message)
 
-    def _sort(self, message: Numbered, started: StreamStarted, now: float) -> tuple[StreamEvent, ...]:
-        if message.stream_sid != started.stream_sid:
+    def _sort(self, message: Numbered, now: float) -> tuple[StreamEvent, ...]:
+        if message.stream_sid != self._stream_sid:
             self.counts.foreign += 1
             return _FINE
         if message.sequence_number == NUMBERLESS:
@@ -288,8 +296,9 @@ class MediaStreamProtocol:
             account_sid=details.account_sid,
             parameters=details.custom_parameters or {},
         )
+        self._stream_sid = message.stream_sid
         self._order = Resequencer(message.sequence_number + 1, now)
-        return (started, *self._release_early(started, now))
+        return (started, *self._release_early(now))
 
     def _keep_early(self, message: Numbered) -> tuple[StreamEvent, ...]:
         size = len(message.media.payload) if isinstance(message, Media) else 0
@@ -300,11 +309,11 @@ class MediaStreamProtocol:
             self._early_bytes += size
         return _FINE
 
-    def _release_early(self, started: StreamStarted, now: float) -> tuple[StreamEvent, ...]:
+    def _release_early(self, now: float) -> tuple[StreamEvent, ...]:
         events: list[StreamEvent] = []
         early, self._early = sorted(self._early, key=lambda message: message.sequence_number), []
         for message in early:
-            events += self._sort(message, started, now)
+            events += self._sort(message, now)
         return tuple(events)
 
     def _press(self, digit: str, now: float) -> tuple[StreamEvent, ...]:
@@ -314,25 +323,22 @@ class MediaStreamProtocol:
         return _FINE
 
     def _hear(self, message: Media, now: float) -> tuple[StreamEvent, ...]:
-        media = message.media
-        mulaw = media.payload
-        if media.track != INBOUND_TRACK:
-            self.counts.foreign += 1
-            return _FINE
-        if not mulaw:
-            return _FINE
+        mulaw = message.media.payload
+        length = len(mulaw)
         counts = self.counts
-        if not self._audio_bucket.take(len(mulaw), now):
-            counts.flood_bytes += len(mulaw)
+        if message.media.track != INBOUND_TRACK or not length:
+            counts.foreign += length > 0
             return _FINE
-        lost_bytes = self._clock.lost_before(media.timestamp, len(mulaw), now)
+        if not self._audio_bucket.take(length, now):
+            counts.flood_bytes += length
+            return _FINE
+        lost_bytes = self._clock.lost_before(message.media.timestamp, length, now)
         counts.media += 1
-        counts.audio_bytes += len(mulaw) + lost_bytes
-        counts.clock_jumps = self._clock.jumps
+        counts.audio_bytes += length
         if not lost_bytes:
             return (AudioReceived(mulaw),)
+        counts.audio_bytes += lost_bytes
         counts.silence_bytes += lost_bytes
-        self._audio_bucket.take(lost_bytes, now)
         return (AudioReceived(silence(lost_bytes)), AudioReceived(mulaw))
 
     # --- faults
@@ -356,30 +362,31 @@ class _AudioClock:
     would then be ahead of real time, which only a false timestamp can make it.
     """
 
-    def __init__(self, now: float) -> None:
-        self.jumps = 0
+    def __init__(self, now: float, counts: StreamCounts) -> None:
+        self._counts = counts
         self._began_at = now
-        self._position_ms = 0.0
-        self._offset_ms = 0.0
-        self._is_anchored = False
+        self._began_ms = 0.0
+        self._expected_ms = inf
+        """The timestamp that the next piece should have; the first one to come is right by definition."""
 
     def lost_before(self, timestamp_ms: int, length_bytes: int, now: float) -> int:
         """Return how many bytes are missing before a piece of `length_bytes` said to begin at `timestamp_ms`."""
         lost_ms = 0.0
-        if timestamp_ms != NUMBERLESS:
-            drift_ms = timestamp_ms - self._offset_ms - self._position_ms
-            if not -BACK_MS <= drift_ms <= ROUNDING_MS or not self._is_anchored:
-                lost_ms = self._follow(drift_ms, now)
-        lost_bytes = round(lost_ms * BYTES_PER_MS)
-        self._position_ms += (lost_bytes + length_bytes) / BYTES_PER_MS
-        return lost_bytes
+        if not -BACK_MS <= timestamp_ms - self._expected_ms <= ROUNDING_MS and timestamp_ms != NUMBERLESS:
+            lost_ms = self._follow(timestamp_ms, now)
+        self._expected_ms += lost_ms + length_bytes / BYTES_PER_MS
+        return round(lost_ms * BYTES_PER_MS)
 
-    def _follow(self, drift_ms: float, now: float) -> float:
-        """Return the loss that explains the drift; else take the timestamps to have jumped, and go on from there."""
-        ahead_ms = self._position_ms + drift_ms - (now - self._began_at) * 1_000
-        if self._is_anchored and 0 < drift_ms <= SILENCE_MS and ahead_ms <= AHEAD_MS:
+    def _follow(self, timestamp_ms: int, now: float) -> float:
+        """Return the loss that explains a timestamp; else take the clock to have been set, and go on from there."""
+        drift_ms = timestamp_ms - self._expected_ms
+        ahead_ms = timestamp_ms - self._began_ms - (now - self._began_at) * 1_000
+        if 0 < drift_ms <= SILENCE_MS and ahead_ms <= AHEAD_MS:
             return drift_ms
-        self.jumps += self._is_anchored
-        self._is_anchored = True
-        self._offset_ms += drift_ms
+        if self._expected_ms == inf:
+            self._began_ms = timestamp_ms
+        else:
+            self._counts.clock_jumps += 1
+            self._began_ms += drift_ms
+        self._expected_ms = timestamp_ms
         return 0.0
