@@ -163,6 +163,18 @@ def test_written_bytes_are_synced_within_a_second(tmp_path: Path, monkeypatch: p
         file.close()
 
 
+def test_a_sync_that_fails_marks_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_descriptor: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with Spool() as spool:
+        file = spool.open(tmp_path / "file")
+        file.write_at(0, b"x")
+        outcome = file.close().result(10)
+    assert (outcome.is_truncated, outcome.reason) == (True, os.strerror(errno.EIO))
+
+
 def test_replacing_a_file_leaves_nothing_half_written(tmp_path: Path) -> None:
     path = tmp_path / "folder" / "transcript.json"
     with Spool() as spool:

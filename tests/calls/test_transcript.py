@@ -167,6 +167,22 @@ def test_a_transcript_can_be_made_again_from_the_log() -> None:
     assert interrupted.heard is None
 
 
+def test_what_belongs_to_no_known_turn_changes_nothing() -> None:
+    builder = TranscriptBuilder()
+    strays: list[act.AnyAction] = [
+        act.ConfirmReply(turn=9),
+        act.ReviseHistory(turn=9, text="x"),
+        act.StopPlayback(turn=9),
+        act.TrimHistory(turn=9),
+        act.CancelReply(turn=9),
+    ]
+    assert not builder.observe(ev.DeadlinePassed(at=1.0), strays)
+    assert not builder.observe(ev.PlaybackStarted(at=1.0, turn=9), ())
+    assert not builder.observe(ev.PlaybackFinished(at=1.0, turn=9), ())
+    builder.heard(9, "x")
+    assert builder.entries == ()
+
+
 def transcript_with(*entries: AnyEntry) -> Transcript:
     return Transcript(call_sid="CA1", started_at=HEADER.started_at, language="es", is_complete=True, entries=entries)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voice_agent.pipeline import actions as act
@@ -47,6 +47,7 @@ def test_without_speculation_the_stages_stand_in_a_row() -> None:
         (ev.TranscriptFinal(at=10.3, text="hello"), [start(confirmed=True)]),
         (ev.ReplyText(at=10.45, turn=2, text="Hi."), ()),
         (ev.ReplyText(at=10.5, turn=2, text=" "), [speak()]),
+        (ev.ReplyText(at=10.55, turn=2, text="What now? "), [speak()]),
         (ev.SynthesisStarted(at=10.58, turn=2), ()),
         (ev.PlaybackStarted(at=10.585, turn=2), ()),
     )
@@ -185,9 +186,19 @@ def test_only_answers_to_speech_are_timed() -> None:
     assert tracker.turns == ()
 
 
+def test_actions_of_unknown_replies_change_nothing() -> None:
+    tracker = LatencyTracker()
+    strays: list[act.AnyAction] = [act.ConfirmReply(turn=9), act.CancelReply(turn=9), act.TrimHistory(turn=9), speak(9)]
+    tracker.observe(ev.DeadlinePassed(at=1.0), strays)
+    assert tracker.observe(ev.SynthesisStarted(at=1.0, turn=9), ()) is None
+    assert tracker.observe(ev.PlaybackStarted(at=1.0, turn=9), ()) is None
+    assert (tracker.turns, tracker.discarded) == ((), 0)
+
+
 GAP = st.floats(0, 3)
 
 
+@settings(deadline=None)
 @given(
     st.lists(GAP, min_size=6, max_size=6),
     st.permutations(["asked", "taken", "text"]),
