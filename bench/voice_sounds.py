@@ -6,7 +6,6 @@ and noises are synthesised here, each from a seed. Everything is float64 samples
 """
 
 import wave
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +25,7 @@ Samples = NDArray[np.float64]
 def load(path: Path) -> Samples:
     """Return the samples of a mono 16-bit wave file at 8,000 Hz."""
     with wave.open(str(path)) as file:
-        return np.frombuffer(file.readframes(file.getnframes()), dtype="<i2").astype(np.float64) / mulaw.FULL_SCALE
+        return np.asarray(np.frombuffer(file.readframes(file.getnframes()), dtype="<i2") / mulaw.FULL_SCALE)
 
 
 def speech_files() -> list[Path]:
@@ -54,14 +53,18 @@ def level_db(samples: Samples) -> float:
 
 def at_level(samples: Samples, target_db: float) -> Samples:
     """Return the sound at `target_db` dBFS."""
-    return samples * 10.0 ** ((target_db - level_db(samples)) / 20.0)
+    gain: float = 10.0 ** ((target_db - level_db(samples)) / 20.0)
+    return samples * gain
 
 
-def extent(samples: Samples) -> tuple[int, int]:
-    """Return first and last sample of a clean recording that sound: blocks of 5 ms, 30 dB under its loud ones."""
+def extent(samples: Samples, background_db: float = -100.0) -> tuple[int, int]:
+    """Return first and last sample of a clean recording that can be heard over a background of `background_db` dBFS.
+
+    By blocks of 5 ms: those over the background and less than 30 dB under the loud ones.
+    """
     blocks = samples[: len(samples) // 40 * 40].reshape(-1, 40)
     power = 10.0 * np.log10((blocks**2).mean(axis=1) + 1e-12)
-    sounding = np.flatnonzero(power > np.percentile(power, 95) - 30.0)
+    sounding = np.flatnonzero(power > max(background_db, np.percentile(power, 95) - 30.0))
     return int(sounding[0]) * 40, int(sounding[-1] + 1) * 40
 
 
@@ -133,7 +136,8 @@ def _voiced(random: np.random.Generator, length: int, tract: tuple[tuple[float, 
     phase = np.cumsum(pitch_hz) / RATE_HZ + 0.02 * np.cumsum(random.standard_normal(length)) / 10
     pulses = (np.diff(np.floor(phase), prepend=0.0) > 0).astype(np.float64)
     voiced = resonate(pulses, tract)
-    return voiced / (np.sqrt((voiced**2).mean()) + 1e-9)
+    rms = float(np.sqrt((voiced**2).mean()))
+    return voiced / (rms + 1e-9)
 
 
 def key_clicks(random: np.random.Generator) -> Samples:
@@ -175,10 +179,11 @@ def noise_burst(random: np.random.Generator) -> Samples:
     return noise * ramp
 
 
-def music_excerpts(length_s: float = 10.0) -> Iterator[Samples]:
-    """Yield the hold music in pieces."""
+def music_excerpts(length_s: float = 20.0) -> list[tuple[str, Samples]]:
+    """Return the hold music in pieces, each with the name of its file."""
+    step = int(length_s * RATE_HZ)
+    pieces = []
     for path in music_files():
         samples = load(path)
-        step = int(length_s * RATE_HZ)
-        for start in range(0, len(samples) - step + 1, step):
-            yield samples[start : start + step]
+        pieces += [(path.stem, samples[at : at + step]) for at in range(0, len(samples) - step + 1, step)]
+    return pieces

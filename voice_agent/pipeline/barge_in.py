@@ -34,14 +34,17 @@ class BargeInSettings:
     greatest_logit: float = 3.0
     """Bounds of what one window weighs, so that no single one decides."""
 
-    periodic: float = 0.72
+    periodic: float = 0.7
     """Periodicity that speaks neither for nor against a voice, where there is no model."""
 
-    periodic_weight: float = 4.0
-    greatest_periodic: float = 0.7
-    """Nats of periodicity 1.0 over `periodic`, and the most one frame weighs."""
+    periodic_weight: float = 6.0
+    """Nats for a periodicity 1.0 higher than that."""
 
-    decay_db: float = 15.0
+    least_periodic: float = -1.5
+    greatest_periodic: float = 1.2
+    """Bounds of what one frame's periodicity weighs."""
+
+    decay_db: float = 12.0
     """How far under the loudest frame so far a frame still speaks for a voice."""
 
 
@@ -70,7 +73,7 @@ class BargeInDetector:
         self._loudest_db = max(self._loudest_db, level_db)
         if probability is None:
             weight = settings.periodic_weight * (periodicity - settings.periodic)
-            weight = max(-1.0, min(settings.greatest_periodic, weight))
+            weight = max(settings.least_periodic, min(settings.greatest_periodic, weight))
         else:
             odds = (probability + 1e-6) / (1.0 - probability + 1e-6)
             weight = max(settings.least_logit, min(settings.greatest_logit, log(odds))) * length_s / settings.window_s

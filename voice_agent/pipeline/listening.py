@@ -33,7 +33,9 @@ DOUBT_S = 1.2
 SUSPICION_S = 10.0
 """Seconds for which a sound that follows on background needs more evidence to be a voice."""
 
-_ONSET_FRAMES = 3
+ONSET_FRAMES = 3
+"""Frames that `segmentation` takes to call a sound an onset; they are weighed once it is one."""
+
 _FULL_SCALE_DB = 20.0 * log10(mulaw.FULL_SCALE)
 
 
@@ -63,7 +65,7 @@ class Listener:
         self._segmenter = Segmenter()
         self._barge_in = BargeInDetector()
         self._floor = NoiseFloor()
-        frames = PREROLL_FRAMES + _ONSET_FRAMES
+        frames = PREROLL_FRAMES + ONSET_FRAMES
         self._recent = deque([(bytes(2 * mulaw.FRAME_BYTES), SILENCE_DB)] * frames, maxlen=frames)
         self._rest = b""
         self._is_judging = False
@@ -105,7 +107,7 @@ class Listener:
         if event is not None:
             self._is_confirmed = False
             self._open_judgement(at, asks_voice=agent_audible)
-            return (event, *self._weigh(at, _ONSET_FRAMES))
+            return (event, *self._weigh(at, ONSET_FRAMES))
         if self._is_judging:
             if agent_audible and self._voice is None and self._voice_detector is not None:
                 self._open_judgement(at, asks_voice=True)
