@@ -107,6 +107,9 @@ async def visit(request: web.Request, world: World, service: Service) -> AsyncIt
     try:
         with world.visited():
             yield Visit(world, request, exchange, fault)
+    except Severed:
+        exchange.ended_by = "double"
+        raise
     except (asyncio.CancelledError, ConnectionResetError):
         if not exchange.ended_by:
             exchange.ended_by = "client"
@@ -123,12 +126,13 @@ def handler(world: World, service: Service, handle: Handler) -> Callable[[web.Re
     """Wrap a double's handler into a visit; a severed or abandoned connection ends quietly."""
 
     async def serve(request: web.Request) -> web.StreamResponse:
-        async with visit(request, world, service) as guest:
-            try:
+        guest = None
+        try:
+            async with visit(request, world, service) as guest:
                 return await handle(guest)
-            except Severed:
-                guest.exchange.ended_by = "double"
-                return guest.response or web.Response()
+        except (Severed, ConnectionResetError):
+            # What has begun has to be returned, also over a connection that is gone.
+            return (guest and guest.response) or web.Response()
 
     return serve
 
