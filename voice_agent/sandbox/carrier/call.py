@@ -155,5 +155,7 @@ class Call:
         return None, code
 
     def _finish(self) -> None:
-        self.leg.end("completed" if self.leg.is_answered else self._unanswered)
-        self.ended.set()
+        try:
+            self.leg.end("completed" if self.leg.is_answered else self._unanswered)
+        finally:
+            self.ended.set()

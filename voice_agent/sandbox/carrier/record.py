@@ -14,7 +14,13 @@ Direction = Literal["inbound", "outbound-api", "outbound-dial"]
 
 TERMINAL: frozenset[Status] = frozenset({"completed", "busy", "no-answer", "failed", "canceled"})
 
-SIP_RESPONSES: dict[Status, str] = {"completed": "200", "busy": "486", "no-answer": "487", "failed": "404"}
+SIP_RESPONSES: dict[Status, str] = {
+    "completed": "200",
+    "busy": "486",
+    "no-answer": "487",
+    "canceled": "487",
+    "failed": "404",
+}
 """What the terminal callback says under SipResponseCode."""
 
 API_VERSION = "2010-04-01"
