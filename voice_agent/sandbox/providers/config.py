@@ -45,7 +45,7 @@ class ElevenLabsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """contextId and isFinal, or context_id and is_final as on some servers."""
     max_contexts: int = 5
     stt_idle_close_s: float = 15.0
-    """Without audio for so long the recognition socket is closed with 1000 and no message."""
+    """Without a message for so long the recognition socket is closed with 1000 and without a word."""
     auto_commit_s: float = 90.0
     """Seconds of uncommitted audio after which a segment is committed by itself."""
     min_commit_audio_s: float = 0.3

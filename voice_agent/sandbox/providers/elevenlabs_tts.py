@@ -111,7 +111,6 @@ class Synthesis:
     def __init__(self, guest: Visit, options: Options, outbox: Outbox, *, is_multi: bool) -> None:
         self._guest = guest
         self._config = guest.world.config.elevenlabs
-        self._timings = guest.world.timings
         self._options = options
         self._outbox = outbox
         self._is_multi = is_multi
@@ -202,7 +201,7 @@ class Synthesis:
 
     def _generate(self, context: _Context) -> None:
         """Schedule the audio of the waiting text behind what the context is already saying."""
-        timings, output_format = self._timings, self._options.output_format
+        timings, output_format = self._guest.world.timings, self._options.output_format
         said = sound.speak(context.text, context.speed)
         context.text = ""
         context.generations += 1
@@ -218,7 +217,7 @@ class Synthesis:
 
     def _pieces(self, said: sound.Sound) -> Iterator[sound.Sound]:
         fault = self._guest.fault
-        yield from sound.chunks(said, self._timings.chunk_ms)
+        yield from sound.chunks(said, self._guest.world.timings.chunk_ms)
         if fault is not None and fault.kind is FaultKind.HUGE and said.audio:
             silent = sound.Sound(said.audio[:1] * HUGE_CHUNK_BYTES, sound.Timing((), (), ()))
             for _ in range(fault.size_bytes // HUGE_CHUNK_BYTES):
