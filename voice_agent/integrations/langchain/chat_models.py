@@ -77,8 +77,11 @@ def _needs_responses_api(model: str) -> bool:
 
 def _chat_openai(model: str, settings: Settings, *, use_responses_api: bool) -> BaseChatModel:
     from langchain_openai import ChatOpenAI
+    from openai import DefaultAsyncHttpx2Client
 
     return ChatOpenAI(
+        # Its own: the one that langchain-openai keeps for all instances could not be closed with this one.
+        http_async_client=DefaultAsyncHttpx2Client(timeout=TIMEOUT_S),
         model=model,
         api_key=_present("OPENAI_API_KEY", settings.openai.api_key),
         base_url=settings.openai.base_url,

@@ -65,6 +65,16 @@ class LangChainLanguageModel:
         except Exception as error:
             raise from_exception(self._provider, error) from error
 
+    async def close(self) -> None:
+        """Close the connections that the model keeps for itself. Safe to call twice.
+
+        Call it on the loop that used them. Models over the process's shared session have none.
+        """
+        # ChatGoogleGenerativeAI closes its client; ChatOpenAI is given one by the factory.
+        owner = self._model if hasattr(self._model, "aclose") else getattr(self._model, "http_async_client", None)
+        if owner is not None:
+            await owner.aclose()
+
 
 class _ToolCalls:
     """The tool calls of one reply, from their fragments."""
