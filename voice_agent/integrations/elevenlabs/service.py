@@ -6,10 +6,9 @@ utterance and cannot leave the wss scheme (bench/README.md). Its HTTP client ser
 
 from collections.abc import Sequence
 
-from voice_agent.errors import ProviderRefused
-from voice_agent.integrations.elevenlabs.speech_to_text import ElevenLabsSpeechToText
+from voice_agent.integrations.elevenlabs.speech_to_text import PROVIDER, ElevenLabsSpeechToText
 from voice_agent.integrations.elevenlabs.text_to_speech import ElevenLabsTextToSpeech
-from voice_agent.integrations.failures import from_exception
+from voice_agent.integrations.failures import from_exception, from_status
 from voice_agent.settings import ElevenLabsSettings
 
 CHECK_S = 10.0
@@ -35,17 +34,18 @@ class ElevenLabsService:
         Raises ProviderRefused for a wrong key or voice, another ProviderError where there is no answer.
         """
         # Half a second and 45 MB: only who asks for the check pays for the SDK.
+        import httpx
         from elevenlabs.client import AsyncElevenLabs
+        from elevenlabs.core import ApiError
 
-        client = AsyncElevenLabs(
-            api_key=self._settings.api_key.get_secret_value(), base_url=self._settings.base_url, timeout=CHECK_S
-        )
+        key = self._settings.api_key.get_secret_value()
         wanted = (self._settings.voice_id, self._settings.fallback_voice_id, *voice_ids)
-        for voice_id in dict.fromkeys(filter(None, wanted)):
-            try:
-                await client.voices.get(voice_id)
-            except Exception as error:
-                failure = from_exception("elevenlabs", error)
-                if isinstance(failure, ProviderRefused):
-                    raise ProviderRefused("elevenlabs", f"voice {voice_id}: {failure}") from error
-                raise failure from error
+        async with httpx.AsyncClient(timeout=CHECK_S) as http:
+            client = AsyncElevenLabs(api_key=key, base_url=self._settings.base_url, httpx_client=http)
+            for voice_id in dict.fromkeys(filter(None, wanted)):
+                try:
+                    await client.voices.get(voice_id)
+                except ApiError as error:
+                    raise from_status(PROVIDER, error.status_code or 500, f"voice {voice_id}: {error.body}") from error
+                except httpx.HTTPError as error:
+                    raise from_exception(PROVIDER, error) from error
