@@ -19,6 +19,8 @@ import multiprocessing
 import os
 import statistics
 import sys
+import time
+from collections import deque
 from collections.abc import Callable, Coroutine
 from multiprocessing.connection import Connection
 
@@ -140,16 +142,21 @@ def server_process(name: str, core: int, pipe: Connection) -> None:
 
 # --- the callers
 class Caller(WSListener):
-    """One call: sends frames when told to, echoes marks, counts the audio that comes back."""
+    """One call: sends frames when told to, counts the audio that comes back, echoes marks once it would be played."""
 
     def __init__(self, number: int, *, is_twilio: bool) -> None:
         self.heard_bytes = 0
+        self.sent_frames = 0
+        self.is_open = False
         self._sid = f"MZ{number:032d}"
         self._number = 1
         self._is_twilio = is_twilio
+        self._playing_until = 0.0
+        self._marks: deque[tuple[float, bytes]] = deque()
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         """Begin the stream."""
+        self.is_open = True
         self._transport = transport
         if self._is_twilio:
             details = f'{{"callSid":"CA{self._sid}","customParameters":{{}}}}'
@@ -157,28 +164,39 @@ class Caller(WSListener):
             transport.send(WSMsgType.TEXT, start)
 
     def send_frame(self) -> None:
-        """Send 20 ms of audio."""
+        """Send 20 ms of audio, and the marks that are due."""
         self._number += 1
+        self.sent_frames += 1
         self._transport.send(
             WSMsgType.TEXT,
             f'{{"event":"media","sequenceNumber":"{self._number}","streamSid":"{self._sid}","media":{{"track":"inbound",'
-            f'"chunk":"{self._number}","timestamp":"{self._number * 20}","payload":"{MEDIA}"}}}}',
+            f'"chunk":"{self._number}","timestamp":"{self.sent_frames * 20}","payload":"{MEDIA}"}}}}',
         )
+
+        while self._marks and self._marks[0][0] <= time.monotonic():
+            head, _, rest = self._marks.popleft()[1].partition(b',"streamSid"')
+            self._number += 1
+            echo = b'%s,"sequenceNumber":"%d","streamSid"%s' % (head, self._number, rest)
+            self._transport.send(WSMsgType.TEXT, echo)
 
     def hang_up(self) -> None:
         """Close the socket."""
         self._transport.disconnect()
 
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        """Echo marks, count audio."""
+    def on_ws_disconnected(self, _transport: WSTransport) -> None:
+        """Note the end."""
+        self.is_open = False
+
+    def on_ws_frame(self, _transport: WSTransport, frame: WSFrame) -> None:
+        """Queue marks, count audio."""
         message = frame.get_payload_as_bytes()
         if message.startswith(b'{"event":"mark"'):
-            self._number += 1
-            head, _, rest = message.partition(b',"streamSid"')
-            transport.send(WSMsgType.TEXT, b'%s,"sequenceNumber":"%d","streamSid"%s' % (head, self._number, rest))
+            self._marks.append((self._playing_until, message))
         elif message.startswith(b'{"event":"media"'):
             payload = message.rindex(b'"', 0, -3)
-            self.heard_bytes += (len(message) - 4 - payload) * 3 // 4
+            length = (len(message) - 4 - payload) * 3 // 4
+            self.heard_bytes += length
+            self._playing_until = max(self._playing_until, time.monotonic()) + length / 8_000
 
 
 async def call_all(port: int, calls: int, seconds: float, server: psutil.Process, *, is_twilio: bool) -> float:

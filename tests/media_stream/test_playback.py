@@ -146,7 +146,19 @@ def test_a_finished_reply_was_heard_to_its_end() -> None:
     assert playback.stop(1, 0.2) == Stopped(1, 60.0, 0.0, must_clear=False)
 
 
-# --- F35: no marks
+# --- F35: no marks, wrong marks
+def test_f35_a_mark_that_is_back_before_its_audio_can_have_been_played_proves_nothing() -> None:
+    playback = Playback()
+    playback.append(1, speech(480))
+    playback.finish(1)
+    names = marks(playback.due(0.0))
+    for name in names[1:]:
+        assert playback.acknowledge(name, 0.01) == ()
+    assert playback.heard_ms(1, 0.1) == 100.0
+    assert playback.acknowledge(names[0], 0.16) == (Heard(1, 160.0),)
+    assert playback.due(0.48 + MARK_OVERDUE_S) == (Heard(1, 480.0), Finished(1))
+
+
 def test_f35_without_marks_the_byte_clock_is_believed() -> None:
     playback = Playback()
     playback.append(1, speech(200))

@@ -28,6 +28,10 @@ from voice_agent.audio.mulaw import BYTES_PER_MS, RATE_HZ, SILENCE_BYTE
 MARK_OVERDUE_S = 1.0
 """A mark so late is taken to be lost; mouth-to-ear delay on a bad international line is about half of it."""
 
+MARK_EARLY_S = 0.2
+"""Nothing is played faster than real time: a mark so much before its time proves nothing. Twilio's own granularity is
+not documented; 200 ms is as precise as "heard" has to be."""
+
 RETAINED_BYTES = 2 * RATE_HZ
 """Heard audio kept for a resume, which goes back to the start of a word."""
 
@@ -108,7 +112,7 @@ class PlaybackCounts(msgspec.Struct):
     marks_lost: int = 0
     """Times that marks stopped coming."""
     stale_marks: int = 0
-    """Marks that proved nothing: cleared, unknown or seen before."""
+    """Marks that proved nothing: cleared, unknown, seen before, or back before the audio can have been played."""
     refused_bytes: int = 0
     """Audio refused because too much was queued."""
 
@@ -295,7 +299,7 @@ class Playback:
     def acknowledge(self, mark: str, now: float) -> tuple[Output, ...]:
         """Take an echoed mark and return what it proves: nothing, where it is not one sent since the last clear."""
         serial = self._serial_of(mark)
-        if not self._acknowledged < serial <= self._marked:
+        if not self._acknowledged < serial <= self._marked or self._is_too_early(serial, now):
             self.counts.stale_marks += 1
             return ()
         self._acknowledged = serial
@@ -378,6 +382,9 @@ class Playback:
         if clears != str(self._clears) or not (serial.isascii() and serial.isdecimal()):
             return 0
         return int(serial)
+
+    def _is_too_early(self, serial: int, now: float) -> bool:
+        return any(span.serial == serial and now < span.ends_at - MARK_EARLY_S for span in self._in_flight)
 
     def _trust_the_clock(self, now: float, outputs: list[Output]) -> None:
         """Where marks stay away, take what the byte clock says for heard."""
