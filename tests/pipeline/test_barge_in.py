@@ -16,13 +16,21 @@ def frames_until_voice(
 
 
 def test_a_sure_model_confirms_in_a_tenth_of_a_second() -> None:
-    assert frames_until_voice(BargeInDetector(), probability=0.99) == 2
+    assert frames_until_voice(BargeInDetector(), probability=0.99) == 3
     assert frames_until_voice(BargeInDetector(), probability=0.8) == 5
 
 
-@pytest.mark.parametrize("probability", [0.0, 0.1, 0.4, 0.5])
-def test_an_unsure_model_never_confirms(probability: float) -> None:
+def test_what_is_periodic_as_well_is_confirmed_sooner() -> None:
+    assert frames_until_voice(BargeInDetector(), probability=0.8, periodicity=1.0) == 4
+
+
+@pytest.mark.parametrize("probability", [0.0, 0.1, 0.3])
+def test_music_is_periodic_and_yet_no_voice(probability: float) -> None:
     assert frames_until_voice(BargeInDetector(), probability=probability, periodicity=1.0) is None
+
+
+def test_a_model_that_does_not_know_confirms_nothing() -> None:
+    assert frames_until_voice(BargeInDetector(), probability=0.5) is None
 
 
 def test_no_single_window_decides() -> None:
@@ -33,7 +41,7 @@ def test_no_single_window_decides() -> None:
 def test_a_cough_before_a_word_is_forgotten() -> None:
     detector = BargeInDetector()
     assert frames_until_voice(detector, probability=0.01) is None
-    assert frames_until_voice(detector, probability=0.99) == 2
+    assert frames_until_voice(detector, probability=0.99) == 3
 
 
 def test_without_a_model_a_periodic_sound_is_a_voice_and_noise_is_not() -> None:
@@ -53,6 +61,8 @@ def test_after_background_more_evidence_is_needed() -> None:
     detector = BargeInDetector()
     detector.begin(is_suspicious=True)
     assert frames_until_voice(detector, probability=0.99) == 3
+    detector.begin(is_suspicious=True)
+    assert frames_until_voice(detector, probability=0.8) == 6
 
 
 def test_a_new_stretch_begins_without_evidence() -> None:

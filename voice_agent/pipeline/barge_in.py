@@ -2,8 +2,9 @@
 
 How it works. Every frame since the onset adds to or takes from the `evidence`, a log-odds sum that never falls below
 zero (Page's CUSUM test: it forgets a cough that came before a word). Where Silero is at hand, a frame weighs the logit
-of its probability; without it, how periodic the frame is, which tells a voice from coughs, clicks and noise, but not
-from music. A frame well under the loudest one so far speaks for nothing: slams and coughs ring out, words do not.
+of its probability, and a little more where it is periodic, since Silero is late on soft onsets; without it, how
+periodic the frame is, which tells a voice from coughs, clicks and noise, but not from music. A frame well under the
+loudest one so far speaks for nothing: slams and coughs ring out, words do not.
 
 Pure: the features come in as numbers. Thresholds are measured on recorded speech and music in bench/voice_activity.py.
 """
@@ -13,15 +14,18 @@ from math import log
 
 from voice_agent.pipeline.segmentation import SILENCE_DB
 
+_NEVER_SURE = 1e-6
+"""Keeps the logit of 0.0 and 1.0 finite."""
+
 
 @dataclass(frozen=True, slots=True)
 class BargeInSettings:
     """The weights of the decision."""
 
-    evidence: float = 3.6
+    evidence: float = 4.2
     """Nats at which a stretch is a voice."""
 
-    suspicious_evidence: float = 4.2
+    suspicious_evidence: float = 5.0
     """Nats where what was heard a moment ago was background: music has louder passages, too."""
 
     rejected_s: float = 0.8
@@ -34,6 +38,10 @@ class BargeInSettings:
     greatest_logit: float = 3.0
     """Bounds of what one window weighs, so that no single one decides."""
 
+    bonus_from: float = 0.8
+    bonus_weight: float = 2.5
+    """Periodicity from which it supports the model, and the nats for a periodicity 1.0 higher."""
+
     periodic: float = 0.7
     """Periodicity that speaks neither for nor against a voice, where there is no model."""
 
@@ -41,7 +49,7 @@ class BargeInSettings:
     """Nats for a periodicity 1.0 higher than that."""
 
     least_periodic: float = -1.5
-    greatest_periodic: float = 1.2
+    greatest_periodic: float = 1.4
     """Bounds of what one frame's periodicity weighs."""
 
     decay_db: float = 12.0
@@ -75,8 +83,9 @@ class BargeInDetector:
             weight = settings.periodic_weight * (periodicity - settings.periodic)
             weight = max(settings.least_periodic, min(settings.greatest_periodic, weight))
         else:
-            odds = (probability + 1e-6) / (1.0 - probability + 1e-6)
-            weight = max(settings.least_logit, min(settings.greatest_logit, log(odds))) * length_s / settings.window_s
+            logit = log((probability + _NEVER_SURE) / (1.0 - probability + _NEVER_SURE))
+            weight = max(settings.least_logit, min(settings.greatest_logit, logit)) * length_s / settings.window_s
+            weight += settings.bonus_weight * max(0.0, periodicity - settings.bonus_from)
         if weight > 0.0 and level_db < self._loudest_db - settings.decay_db:
             weight = 0.0
         self.evidence = max(0.0, self.evidence + weight)

@@ -106,23 +106,23 @@ class Listener:
             return () if event is None else (event,)
         if event is not None:
             self._is_confirmed = False
-            self._open_judgement(at, asks_voice=agent_audible)
+            self._begin_judging(at, self._voice_detector if agent_audible else None, ONSET_FRAMES)
             return (event, *self._weigh(at, ONSET_FRAMES))
         if self._is_judging:
             if agent_audible and self._voice is None and self._voice_detector is not None:
-                self._open_judgement(at, asks_voice=True)
+                self._begin_judging(at, self._voice_detector, 1)
             return self._weigh(at, 1)
         if at >= self._doubt_at and self._voice_detector is not None:
-            self._open_judgement(at, asks_voice=True)
+            self._begin_judging(at, self._voice_detector, 0)
         return ()
 
-    def _open_judgement(self, at: float, *, asks_voice: bool) -> None:
-        """Begin to weigh what is heard, from the newest frames on."""
+    def _begin_judging(self, at: float, detector: VoiceActivityDetector | None, newest: int) -> None:
+        """Begin to collect evidence. The voice model hears what came before the `newest` frames, to settle."""
         self._is_judging = True
         self._barge_in.begin(is_suspicious=at < self._suspicious_until)
-        self._voice = self._voice_detector.open() if asks_voice and self._voice_detector is not None else None
+        self._voice = None if detector is None else detector.open()
         if self._voice is not None:
-            for pcm16, _ in list(self._recent)[:PREROLL_FRAMES]:
+            for pcm16, _ in list(self._recent)[: len(self._recent) - newest]:
                 self._voice.process(pcm16)
 
     def _weigh(self, at: float, frames: int) -> tuple[AnyEvent, ...]:
@@ -130,12 +130,9 @@ class Listener:
         recent = list(self._recent)
         for index in range(len(recent) - frames, len(recent)):
             pcm16, level_db = recent[index]
-            if self._voice is not None:
-                is_voice = self._barge_in.hear(FRAME_S, level_db, 0.0, self._voice.process(pcm16))
-            else:
-                window = recent[index - 1][0] + pcm16
-                is_voice = self._barge_in.hear(FRAME_S, level_db, periodicity(window), None)
-            if is_voice:
+            probability = None if self._voice is None else self._voice.process(pcm16)
+            periodic = periodicity(recent[index - 1][0] + pcm16)
+            if self._barge_in.hear(FRAME_S, level_db, periodic, probability):
                 return self._confirm(at)
         return self._reject(at) if self._barge_in.is_background else ()
 
@@ -150,7 +147,7 @@ class Listener:
 
     def _reject(self, at: float) -> tuple[AnyEvent, ...]:
         if self._voice is None and self._voice_detector is not None:
-            self._open_judgement(at, asks_voice=True)
+            self._begin_judging(at, self._voice_detector, 0)
             return ()
         self._floor.learn(self._barge_in.level_db)
         self._suspicious_until = at + SUSPICION_S
