@@ -27,7 +27,7 @@ INAUDIBLE_DB = -55.0
 PREROLL_FRAMES = 4
 """Frames before the onset that the voice model hears first: its first window after silence says nothing."""
 
-DOUBT_S = 1.2
+DOUBT_S = 2.0
 """Seconds without a pause after which the voice model is asked whether a voice is still, or was ever, among it."""
 
 SUSPICION_S = 10.0

@@ -4,17 +4,18 @@ from importlib import resources
 import numpy as np
 import pytest
 
-from voice_agent.pipeline.ports import VoiceActivityDetector
-
-pytest.importorskip("onnxruntime", reason="needs the extra [vad]")
-
+from voice_agent.errors import SettingsError
+from voice_agent.integrations.local import silero_vad
 from voice_agent.integrations.local.silero_vad import MODEL_FILE, SileroVoiceActivityDetector
+from voice_agent.pipeline.ports import VoiceActivityDetector
 
 TIME_S = np.arange(16_000) / 8_000
 
 
 @pytest.fixture(scope="module")
 def detector() -> SileroVoiceActivityDetector:
+    if not silero_vad.is_installed():
+        pytest.skip("needs the extra [vad]")
     return SileroVoiceActivityDetector()
 
 
@@ -50,6 +51,12 @@ def test_the_model_is_the_published_one_and_comes_with_its_licence() -> None:
     licence = resources.files("voice_agent.integrations.local") / "models" / "LICENSE-silero-vad"
     assert digest in licence.read_text()
     assert "MIT License" in licence.read_text()
+
+
+def test_without_onnxruntime_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(silero_vad, "is_installed", lambda: False)
+    with pytest.raises(SettingsError, match=r"VOICE_ACTIVITY.*voice-agent\[vad\]"):
+        SileroVoiceActivityDetector()
 
 
 def test_it_hears_a_voice(detector: SileroVoiceActivityDetector) -> None:

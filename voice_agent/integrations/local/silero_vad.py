@@ -7,14 +7,16 @@ windows of 256 samples behind the last 32 samples of the window before, and a re
 (https://github.com/snakers4/silero-vad, `OnnxWrapper`).
 """
 
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from typing import cast
+from typing import Any, Protocol
 
 import numpy as np
-import onnxruntime  # type: ignore[import-untyped]  # its wheel carries no stubs and none are published
 from numpy.typing import NDArray
 
 from voice_agent.audio.mulaw import FULL_SCALE, RATE_HZ
+from voice_agent.errors import SettingsError
 
 MODEL_FILE = Path(__file__).parent / "models" / "silero_vad.onnx"
 
@@ -30,12 +32,25 @@ _RATE = np.array(RATE_HZ, dtype=np.int64)
 Floats = NDArray[np.float32]
 
 
+class Session(Protocol):
+    """What is used of `onnxruntime.InferenceSession`."""
+
+    def run(self, output_names: None, input_feed: dict[str, NDArray[Any]]) -> tuple[Floats, Floats]:
+        """Return the probability, shape (1, 1), and the next state."""
+        ...
+
+
+def is_installed() -> bool:
+    """Return whether the extra `[vad]` is installed. Imports nothing."""
+    return find_spec("onnxruntime") is not None
+
+
 class SileroVoiceActivityStream:
     """The model's state for one stretch of sound, about 3 KB."""
 
     __slots__ = ("_filled", "_probability", "_session", "_state", "_window")
 
-    def __init__(self, session: onnxruntime.InferenceSession) -> None:
+    def __init__(self, session: Session) -> None:
         self._session = session
         self._state: Floats = np.zeros(_STATE_SHAPE, dtype=np.float32)
         self._window: Floats = np.zeros((1, CONTEXT + WINDOW), dtype=np.float32)
@@ -56,10 +71,9 @@ class SileroVoiceActivityStream:
         return self._probability
 
     def _run(self) -> None:
-        outputs = self._session.run(
+        probability, self._state = self._session.run(
             None, {"input": self._window * np.float32(1 / FULL_SCALE), "state": self._state, "sr": _RATE}
         )
-        probability, self._state = cast(tuple[Floats, Floats], outputs)
         self._probability = float(probability[0, 0])
         self._window[0, :CONTEXT] = self._window[0, WINDOW:]
         self._filled = CONTEXT
@@ -69,11 +83,15 @@ class SileroVoiceActivityDetector:
     """The model, loaded once and shared by all calls: it keeps no state of its own."""
 
     def __init__(self) -> None:
+        """Load the model: 0.2 s and 55 MB, once a process. Raises SettingsError where the extra is not installed."""
+        if not is_installed():
+            raise SettingsError("VOICE_ACTIVITY=silero needs onnxruntime: pip install 'voice-agent[vad]'")
+        onnxruntime = import_module("onnxruntime")
         options = onnxruntime.SessionOptions()
         # The default pool spins on every core and slows its neighbours; one window is too small to share out.
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(MODEL_FILE, options, providers=["CPUExecutionProvider"])
+        self._session: Session = onnxruntime.InferenceSession(MODEL_FILE, options, providers=["CPUExecutionProvider"])
 
     def open(self) -> SileroVoiceActivityStream:
         """Return fresh state. Cheap: a stretch of sound may have its own."""
