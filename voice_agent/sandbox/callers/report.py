@@ -4,6 +4,7 @@ from io import StringIO
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from voice_agent.sandbox.callers.judge import Verdict, percentile
 
@@ -15,23 +16,23 @@ def render(verdict: Verdict, *, width: int = 100, color: bool = False) -> str:
     console = Console(file=StringIO(), width=width, force_terminal=color, no_color=not color)
     console.print(_turn_table(verdict))
     for line in _event_lines(verdict):
-        console.print(line)
+        console.print(line, markup=False, highlight=False)
     console.print(_check_table(verdict))
-    console.print(_summary(verdict))
+    console.print(_summary(verdict), markup=False, highlight=False)
     output = console.file
     assert isinstance(output, StringIO)  # noqa: S101 - made three lines above
     return output.getvalue()
 
 
 def _turn_table(verdict: Verdict) -> Table:
-    table = Table(title=verdict.scenario, title_justify="left")
+    table = Table(title=Text(verdict.scenario), title_justify="left", expand=True)
     table.add_column("at", justify="right")
     table.add_column("caller", ratio=1)
     table.add_column("answer")
     table.add_column("voice to voice", justify="right")
     for turn in verdict.turns:
         latency = "" if turn.latency_ms is None else f"{turn.latency_ms:.0f} ms"
-        table.add_row(f"{turn.ended_s:.1f} s", turn.text, turn.outcome.replace("_", " "), latency)
+        table.add_row(f"{turn.ended_s:.1f} s", Text(turn.text), turn.outcome.replace("_", " "), latency)
     return table
 
 
@@ -47,13 +48,13 @@ def _event_lines(verdict: Verdict) -> list[str]:
 
 
 def _check_table(verdict: Verdict) -> Table:
-    table = Table()
+    table = Table(expand=True)
     table.add_column("expected", ratio=1)
     table.add_column("wanted")
     table.add_column("found", justify="right")
     table.add_column("")
     for check in verdict.checks:
-        table.add_row(check.name, check.wanted, check.found, _MARKS[check.is_met])
+        table.add_row(check.name, Text(check.wanted), check.found, _MARKS[check.is_met])
     return table
 
 
