@@ -10,11 +10,13 @@ behind, good calls that were disturbed. Sources: fault matrix F27 to F32; RFC 64
 """
 
 import asyncio
+import base64
 import gc
 import json
 import logging
 import os
 import random
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -47,15 +49,40 @@ CONNECTION_MESSAGES = 400
 
 
 # --- what is sent
-def messages() -> st.SearchStrategy[bytes]:
-    """Return the strategy of all frames, from nearly right to not even text."""
-    counters = st.one_of(
-        st.integers(0, 500).map(str),
-        st.integers(),
-        st.floats(),
-        st.none(),
-        st.sampled_from(["", "-1", "1e9", "9" * 30]),
+def valid_messages() -> st.SearchStrategy[dict[str, object]]:
+    """Return the strategy of what Twilio could send, with unusual but legal values in it."""
+    counters = st.integers(0, 500).map(str)
+    payloads = st.integers(0, 400).map(lambda length: base64.b64encode(b"\x7f" * length).decode())
+    names = st.one_of(st.text(max_size=12), st.sampled_from(["0:1:1", "0:2:1", "probe"]))
+    track = st.sampled_from(["inbound"] * 4 + ["outbound"])
+    parameters = st.dictionaries(st.text(max_size=8), st.text(max_size=20), max_size=3)
+    bodies: dict[str, st.SearchStrategy[object]] = {
+        "media": st.fixed_dictionaries({"payload": payloads, "timestamp": counters, "track": track}),
+        "mark": st.fixed_dictionaries({"name": names}),
+        "dtmf": st.fixed_dictionaries(
+            {"track": st.just("inbound_track"), "digit": st.sampled_from("0123456789*#ABCD")}
+        ),
+        "start": st.fixed_dictionaries({"callSid": st.just("CA1")}, optional={"customParameters": parameters}),
+        "stop": st.fixed_dictionaries({"callSid": st.just("CA1")}),
+        "connected": st.just("Call"),
+        "weather": st.just("sunny"),
+    }
+    events = st.sampled_from(["media"] * 6 + ["mark", "dtmf"] * 3 + ["start", "connected", "weather"] * 2 + ["stop"])
+    return events.flatmap(
+        lambda event: st.fixed_dictionaries(
+            {
+                "event": st.just(event),
+                "sequenceNumber": counters,
+                "streamSid": st.sampled_from([STREAM] * 9 + ["MZother"]),
+                event: bodies[event],
+            }
+        )
     )
+
+
+def messages() -> st.SearchStrategy[bytes]:
+    """Return the strategy of all frames, from right over nearly right to not even text."""
+    odd_counters: st.SearchStrategy[object] = st.sampled_from(["", "-1", "1e9", "9" * 30, 1e400, -0.5, None, True, []])
     leaves = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20), st.just("fw=="))
     keys = st.sampled_from(
         ["event", "sequenceNumber", "streamSid", "media", "payload", "timestamp", "track", "chunk", "start", "callSid",
@@ -64,18 +91,14 @@ def messages() -> st.SearchStrategy[bytes]:
     any_json = st.recursive(
         leaves, lambda inner: st.dictionaries(keys, inner, max_size=6) | st.lists(inner, max_size=4), max_leaves=12
     )
-    payloads = st.one_of(st.sampled_from(["", "fw==", "?", "fw", "/" * 216, "/" * 70_000]), st.text(max_size=8))
-    media = st.fixed_dictionaries({"payload": payloads, "timestamp": counters}, optional={"track": leaves})
-    marks = st.fixed_dictionaries({"name": st.one_of(st.text(max_size=12), st.sampled_from(["0:1:1", "probe"]))})
-    digits = st.fixed_dictionaries({"digit": st.one_of(st.sampled_from("0123456789*#AZ"), leaves)})
-    bodies = {"media": media, "mark": marks, "dtmf": digits, "start": any_json, "stop": any_json, "connected": any_json}
-    shaped = st.sampled_from(sorted(bodies)).flatmap(
-        lambda event: st.fixed_dictionaries(
-            {"event": st.just(event), event: bodies[event] | any_json},
-            optional={"sequenceNumber": counters, "streamSid": st.sampled_from([STREAM, "MZother", "", 7])},
-        )
+    valid = valid_messages()
+    spoilt = st.builds(
+        lambda message, key, value: message | {key: value},
+        valid,
+        keys | st.just("sequenceNumber"),
+        any_json | odd_counters,
     )
-    return st.one_of(shaped.map(_encode), shaped.map(_encode), any_json.map(_encode), st.binary(max_size=200))
+    return st.one_of(*[valid.map(_encode)] * 5, spoilt.map(_encode), any_json.map(_encode), st.binary(max_size=200))
 
 
 def _encode(value: object) -> bytes:
@@ -103,36 +126,48 @@ def mutations(corpus: list[bytes], rng: random.Random) -> Iterator[bytes]:
     number = 1
     while True:
         message = rng.choice(corpus)
-        kind = rng.randrange(12)
-        number += 1
-        if kind < 4:
+        kind = rng.randrange(20)
+        if kind < 6:
+            yield _NUMBER.sub(b'"chunk": "1"', message)  # without a number it is taken as it comes
+        elif kind < 14:  # its turn, nearly always
+            number += rng.choice([1] * 20 + [0, 2, 3, -1])
+            yield _NUMBER.sub(b'"sequenceNumber": "%d"' % number, message)
+        elif kind < 16:
             yield message
-        elif kind < 8:
-            yield _MUTATIONS[kind](message, rng)
-        elif kind == 8:
-            cut = rng.randrange(len(message) + 1)
-            yield message[:cut] + rng.choice(corpus)[cut:]
         else:
-            payload = "fw==" * rng.choice([1, 40, 54, 200])
-            body = f'{{"timestamp":"{number * 20}","payload":"{payload}"}}'
-            sequence = number + rng.choice([0, 0, 0, 1, 3, -2])
-            head = f'{{"event":"media","sequenceNumber":"{sequence}","streamSid":"{STREAM}","media":'
-            yield f"{head}{body}}}".encode()
+            yield rng.choice(_MUTATIONS)(message, rng.choice(corpus), rng)
 
 
-def _flip(message: bytes, rng: random.Random) -> bytes:
+_NUMBER = re.compile(rb'"sequenceNumber": [^,}]+')
+
+
+Mutation = Callable[[bytes, bytes, random.Random], bytes]
+
+
+def _flip(message: bytes, _other: bytes, rng: random.Random) -> bytes:
     changed = bytearray(message or b" ")
     for _ in range(rng.randrange(1, 4)):
         changed[rng.randrange(len(changed))] ^= 1 << rng.randrange(8)
     return bytes(changed)
 
 
-_MUTATIONS: dict[int, Callable[[bytes, random.Random], bytes]] = {
-    4: _flip,
-    5: lambda message, rng: message[: rng.randrange(len(message) + 1)],
-    6: lambda message, rng: message.replace(b":", rng.choice([b":NaN,", b":[[", b':"\xff\xfe', b":-0e999"]), 1),
-    7: lambda message, rng: rng.choice([b"[" * 30_000, b'{"event":' * 5_000, message * 50, b" " * 60_000 + message]),
-}
+def _cut(message: bytes, _other: bytes, rng: random.Random) -> bytes:
+    return message[: rng.randrange(len(message) + 1)]
+
+
+def _splice(message: bytes, other: bytes, rng: random.Random) -> bytes:
+    return _cut(message, other, rng) + other[rng.randrange(len(other) + 1) :]
+
+
+def _poison(message: bytes, _other: bytes, rng: random.Random) -> bytes:
+    return message.replace(b":", rng.choice([b":NaN,", b":[[", b':"\xff\xfe', b":-0e999"]), 1)
+
+
+def _swell(message: bytes, _other: bytes, rng: random.Random) -> bytes:
+    return rng.choice([b"[" * 30_000, b'{"event":' * 5_000, message * 50, b" " * 60_000 + message, b"x" * 70_000])
+
+
+_MUTATIONS: tuple[Mutation, ...] = (_flip, _flip, _cut, _splice, _poison, _swell)
 
 
 # --- who sends it
@@ -232,9 +267,9 @@ def _received(connection: MediaStreamConnection) -> int:
 async def attack(arena: Arena, wanted: int, corpus: list[bytes], seed_number: int) -> None:
     """Connect, send, be thrown out, connect again, until the server has received enough."""
     rng = random.Random(seed_number)
-    stream = mutations(corpus, rng)
     start = json.dumps(START).encode()
     while arena.received < wanted:
+        stream = mutations(corpus, rng)
         attacker = Attacker()
         await ws_connect(lambda it=attacker: it, arena.url, logger_name=_QUIET)
         if rng.random() < 0.9:

@@ -11,7 +11,8 @@ stream is decided by the `Admit` callable it is given, before anything else happ
 import asyncio
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import Protocol
+from functools import wraps
+from typing import Concatenate, ParamSpec, Protocol
 
 import msgspec
 import structlog
@@ -196,6 +197,25 @@ class PlayoutClock:
             connection.tick(now)
 
 
+Arguments = ParamSpec("Arguments")
+
+
+def _boundary(
+    method: Callable[Concatenate["MediaStreamConnection", Arguments], None],
+) -> Callable[Concatenate["MediaStreamConnection", Arguments], None]:
+    """Make a method the boundary of its call: what is raised inside, by whomever, ends this call and no other."""
+
+    @wraps(method)
+    def guarded(connection: "MediaStreamConnection", /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
+        try:
+            method(connection, *args, **kwargs)
+        except Exception:
+            log.exception("media_stream_failed", stream_sid=connection.stream_sid)
+            connection.fail()
+
+    return guarded
+
+
 class MediaStreamConnection:
     """One media stream, from the upgrade to the end; also the `Loudspeaker` of its call.
 
@@ -233,6 +253,12 @@ class MediaStreamConnection:
     def now(self) -> float:
         """Seconds of the call's clock: 0.0 at `on_started`."""
         return self._time() - self._started_at
+
+    @property
+    def stream_sid(self) -> str:
+        """Twilio's name of the stream; empty before `start`."""
+        started = self.protocol.started
+        return "" if started is None else started.stream_sid
 
     @property
     def is_closed(self) -> bool:
@@ -291,53 +317,50 @@ class MediaStreamConnection:
         self._end(CloseReason.HUNG_UP, code)
 
     # --- for the socket
+    @_boundary
     def receive(self, frame: bytes) -> None:
         """Take a text frame. Hot path."""
         self._last_sign_at = now = self._time()
-        events = self.protocol.receive(frame, now)
-        if events:
-            self._handle_all(events, now)
+        for event in self.protocol.receive(frame, now):
+            self._handle(event, now)
 
+    @_boundary
     def receive_binary(self) -> None:
         """Take note of a binary frame, or of a ping: nothing that Twilio sends, and no sign of life."""
         now = self._time()
-        self._handle_all(self.protocol.receive_binary(now), now)
+        for event in self.protocol.receive_binary(now):
+            self._handle(event, now)
 
     def lost(self, reason: CloseReason = CloseReason.DISCONNECTED) -> None:
         """The socket is closed, whoever closed it."""
         self._end(reason, NORMAL_CLOSURE)
+
+    def fail(self) -> None:
+        """End the stream because of a fault of our own."""
+        self._end(CloseReason.FAILED, INTERNAL_ERROR)
 
     def shut_down(self) -> None:
         """End the stream because the process is stopping."""
         self._end(CloseReason.SHUTDOWN, GOING_AWAY)
 
     # --- for the clock
+    @_boundary
     def tick(self, now: float) -> None:
         """Do what is due."""
         if self._is_throttled:
             self._is_throttled = False
             self._socket.resume_reading()
-        events = self.protocol.poll(now)
-        if events:
-            self._handle_all(events, now)
+        for event in self.protocol.poll(now):
+            self._handle(event, now)
         if now - self._last_sign_at >= PROBE_AFTER_S:
             self._look_for_life(now)
         if now - self._started_at >= self.playback.deadline:
-            self._guarded_flush(now)
+            self._flush(now)
 
     # --- inside
-    def _handle_all(self, events: tuple[StreamEvent, ...], now: float) -> None:
-        """Pass events on. The boundary of the call: what its listener raises ends this call, and no other."""
-        try:
-            for event in events:
-                if self._is_closed:
-                    return
-                self._handle(event, now)
-        except Exception:
-            log.exception("media_stream_failed", stream_sid=self._stream_sid)
-            self._end(CloseReason.FAILED, INTERNAL_ERROR)
-
     def _handle(self, event: StreamEvent, now: float) -> None:
+        if self._is_closed:
+            return
         listener = self._listener
         if listener is None:
             self._handle_life(event, now)
@@ -378,13 +401,6 @@ class MediaStreamConnection:
         self._messages = OutboundMessages(started.stream_sid)
         self._listener = listener
         listener.on_started(started)
-
-    def _guarded_flush(self, now: float) -> None:
-        try:
-            self._flush(now)
-        except Exception:
-            log.exception("media_stream_failed", stream_sid=self._stream_sid)
-            self._end(CloseReason.FAILED, INTERNAL_ERROR)
 
     def _flush(self, now: float) -> None:
         """Write what is due, unless the peer does not read: then it stays where it can still be cut."""
@@ -438,18 +454,13 @@ class MediaStreamConnection:
             try:
                 listener.on_closed(reason)
             except Exception:
-                log.exception("media_stream_listener_failed", stream_sid=self._stream_sid)
-
-    @property
-    def _stream_sid(self) -> str:
-        started = self.protocol.started
-        return "" if started is None else started.stream_sid
+                log.exception("media_stream_listener_failed", stream_sid=self.stream_sid)
 
     def _report(self, reason: CloseReason) -> None:
         log.info(
             "media_stream_closed",
             reason=reason.value,
-            stream_sid=self._stream_sid,
+            stream_sid=self.stream_sid,
             received=msgspec.structs.asdict(self.protocol.counts),
             order=msgspec.structs.asdict(self.protocol.order_counts),
             played=msgspec.structs.asdict(self.playback.counts),
