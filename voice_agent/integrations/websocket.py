@@ -6,6 +6,7 @@ shrinks and costs 2.5 times the CPU, bench/README.md).
 """
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -42,6 +43,7 @@ class ProviderSocket(WSListener):
         self._on_closed: Callable[[ProviderError], None] | None = on_closed
         self._transport: WSTransport | None = None
         self._fragments = bytearray()
+        self._aftermath: asyncio.Task[None] | None = None
         self.has_opened = False
         """Whether the upgrade has succeeded, even where the connection is gone again."""
 
@@ -77,21 +79,24 @@ class ProviderSocket(WSListener):
     def _receive(self, transport: WSTransport, frame: WSFrame) -> None:
         if self._on_closed is None:
             return
+        # picows announces a frame above its limit, and delivers it all the same.
+        if len(self._fragments) + frame.payload_size > MAX_MESSAGE_BYTES:
+            transport.send_close(WSCloseCode.MESSAGE_TOO_BIG)
+            transport.disconnect()
+            return
         payload = frame.get_payload_as_bytes()
         if frame.fin and not self._fragments:
             self._on_message(payload)
             return
         self._fragments += payload
-        if len(self._fragments) > MAX_MESSAGE_BYTES:
-            transport.send_close(WSCloseCode.MESSAGE_TOO_BIG)
-            transport.disconnect()
-        elif frame.fin:
+        if frame.fin:
             whole, self._fragments = bytes(self._fragments), bytearray()
             self._on_message(whole)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         """Called by picows, also after our own `close`."""
         self._transport = None
+        self._aftermath = asyncio.get_running_loop().create_task(_take_exception(transport))
         on_closed, self._on_closed = self._on_closed, None
         if on_closed is not None:
             on_closed(ProviderUnavailable(self._provider, _farewell(transport)))
@@ -101,6 +106,12 @@ class ProviderSocket(WSListener):
 
     def resume_writing(self) -> None:
         """The kernel's buffer has drained."""
+
+
+async def _take_exception(transport: WSTransport) -> None:
+    """Take what picows keeps of a broken protocol, which asyncio would complain about; `on_closed` has told it."""
+    with contextlib.suppress(WSError):
+        await transport.wait_disconnected()
 
 
 async def connect(

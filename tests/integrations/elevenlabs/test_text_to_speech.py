@@ -11,6 +11,7 @@ from voice_agent.audio.mulaw import duration_ms
 from voice_agent.errors import ProviderMisbehaved, ProviderRefused, ProviderUnavailable
 from voice_agent.integrations.elevenlabs.text_to_speech import MAX_CONTEXTS, ElevenLabsTextToSpeech, SynthesisLimits
 from voice_agent.pipeline.ports import Voice
+from voice_agent.pipeline.speech_fallback import FallbackTextToSpeech, SpeechLimits
 from voice_agent.sandbox.providers import (
     DoublesConfig,
     ElevenLabsConfig,
@@ -210,4 +211,31 @@ async def test_an_idle_socket_that_closes_is_opened_again(doubles: ProviderDoubl
     stream.finish(2)
     await until(listener, lambda: listener.finished == [1, 2])
     assert listener.text(2).split() == SECOND.split()
+    await stream.close()
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(FaultKind.STALL, after_messages=4),
+        Fault(FaultKind.LATE_FIRST_BYTE, delay_s=5.0),
+        Fault(FaultKind.WRONG_RATE),
+        Fault(FaultKind.SILENCE),
+    ],
+    ids=lambda fault: fault.kind,
+)
+async def test_behind_a_fallback_every_word_is_heard(
+    doubles: ProviderDoubles, settings: ElevenLabsSettings, fault: Fault
+) -> None:
+    """F12, F13, F15: here the backup is the same provider on another connection."""
+    doubles.plan_faults(Service.ELEVENLABS_TTS, fault)
+    tts = ElevenLabsTextToSpeech(settings, LIMITS)
+    limits = SpeechLimits(first_audio_s=0.2, next_audio_s=0.2, backup_audio_s=2.0)
+    stream, listener = Speaking(FallbackTextToSpeech(tts, tts, limits=limits), Voice("v")).open()
+    stream.speak(1, FIRST)
+    stream.speak(1, SECOND)
+    stream.finish(1)
+    await until(listener, lambda: listener.finished == [1])
+    assert listener.text(1).split() == (FIRST + SECOND).split()
+    assert listener.failures == []
     await stream.close()
