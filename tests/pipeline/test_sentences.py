@@ -104,11 +104,21 @@ def test_etc_and_a_number_end_a_sentence_before_a_capital() -> None:
 
 def test_a_piece_is_released_with_the_white_space_that_proves_its_boundary() -> None:
     chunker = ClauseChunker("en")
-    assert chunker.feed("Sure,") == ()
-    assert chunker.feed(" ") == ("Sure, ",)
+    assert chunker.feed("Yes!") == ()
+    assert chunker.feed(" ") == ("Yes! ",)
     assert chunker.feed("we do.") == ()
     assert chunker.flush() == ("we do.",)
     assert chunker.flush() == ()
+
+
+def test_a_comma_after_letters_waits_for_nothing() -> None:
+    chunker = ClauseChunker("en")
+    assert chunker.feed("Of course") == ()
+    assert chunker.feed(",") == ("Of course, ",)
+    assert chunker.feed(" it costs 1,") == ()
+    assert chunker.feed("000 euros.") == ()
+    assert chunker.flush() == ("it costs 1,000 euros.",)
+    assert speakable("well,then") == "well, then"
 
 
 def test_after_the_first_second_and_a_half_pieces_are_whole_sentences() -> None:

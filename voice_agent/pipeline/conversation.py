@@ -134,6 +134,7 @@ class Conversation:
         self._heard_ms: dict[int, float] = {}
         self._group: asyncio.TaskGroup | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
         self._tools_running: set[asyncio.Task[None]] = set()
         self._ended = asyncio.Event()
         self._transcription = speech.stt.open(language=settings.language, on_transcript=self._on_transcript)
@@ -202,9 +203,10 @@ class Conversation:
             return
         when = self._began + deadline
         if self._timer is not None:
-            if self._timer.when() <= when:
+            if self._timer_at <= when:
                 return
             self._timer.cancel()
+        self._timer_at = when
         self._timer = self._loop.call_at(when, self._wake)
 
     def _wake(self) -> None:

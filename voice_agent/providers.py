@@ -1,0 +1,167 @@
+"""Which vendor serves which port, by the settings: with `app`, the only place that names concrete vendors.
+
+Building is cheap, except that it imports a vendor's SDK; connections are opened by the calls. `Providers.open` is to be
+run before the first call, so that nothing is imported, connected or loaded for the first time while somebody waits.
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from importlib.util import find_spec
+
+import aiohttp
+import structlog
+
+from voice_agent.agents.files import Agent
+from voice_agent.errors import SettingsError
+from voice_agent.integrations.elevenlabs.service import ElevenLabsService
+from voice_agent.integrations.langchain.chat_models import build_language_model
+from voice_agent.integrations.langchain.language_model import LangChainLanguageModel
+from voice_agent.integrations.local.espeak import EspeakTextToSpeech
+from voice_agent.integrations.local.pocketsphinx import LocalSpeechToText
+from voice_agent.integrations.local.scripted_model import ScriptedDialogueModel
+from voice_agent.integrations.local.silero_vad import SileroVoiceActivityDetector
+from voice_agent.integrations.local.webrtc_vad import WebRtcVoiceActivityDetector
+from voice_agent.integrations.openai.transcription import OpenAITranscription
+from voice_agent.pipeline.conversation import Mind, Speech
+from voice_agent.pipeline.endpointing import PROFILES
+from voice_agent.pipeline.fallback import FallbackLanguageModel
+from voice_agent.pipeline.lines import LineBook
+from voice_agent.pipeline.listening import Listener
+from voice_agent.pipeline.ports import (
+    LanguageModel,
+    SpeechToText,
+    TextToSpeech,
+    Voice,
+    VoiceActivityDetector,
+)
+from voice_agent.pipeline.speech_fallback import FallbackTextToSpeech
+from voice_agent.pipeline.tools import ToolRegistry, built_in_tools
+from voice_agent.pipeline.turn_settings import TurnSettings
+from voice_agent.settings import Settings
+from voice_agent.storage.cache import CacheService, open_cache
+
+log = structlog.get_logger(__name__)
+
+
+class Providers:
+    """Everything that the calls of this process share. Open it before the first call, close it after the last."""
+
+    def __init__(self, settings: Settings, agent: Agent) -> None:
+        self._settings = settings
+        self._agent = agent
+        self._exit = AsyncExitStack()
+        self.turn_settings = TurnSettings(
+            lines=agent.definition.lines,
+            language=agent.definition.language,
+            endpointing=PROFILES[agent.definition.profile],
+            idle_s=agent.definition.limits.idle_s,
+            duration_s=agent.definition.limits.duration_s,
+        )
+
+    async def open(self) -> None:
+        """Build every provider, load every model, and have the agent's fixed lines ready."""
+        settings, agent = self._settings, self._agent
+        session = await self._exit.enter_async_context(_http_session())
+        cache: CacheService = open_cache(settings.storage, clock=time.monotonic)
+        self._exit.push_async_callback(cache.close)
+        self._activity = WebRtcVoiceActivityDetector()
+        self._voice_activity = _voice_activity(settings)
+        self._stt = _SPEECH_TO_TEXT[settings.speech_to_text](settings, agent)
+        self._tts = _TEXT_TO_SPEECH[settings.text_to_speech](settings, agent)
+        self._voice = _voice(settings, agent, agent.definition.voice or settings.elevenlabs.voice_id)
+        self._llm = _language_model(settings, agent, session)
+        self._lines = LineBook(self._tts, self._voice, cache, provider=settings.text_to_speech)
+        await self._lines.prepare(agent.definition.lines.all())
+        log.info(
+            "providers_ready",
+            speech_to_text=settings.speech_to_text,
+            text_to_speech=settings.text_to_speech,
+            language_model=agent.definition.model or settings.pipeline.language_model or "scripted",
+            voice_activity="silero" if self._voice_activity is not None else "webrtc",
+        )
+
+    async def close(self) -> None:
+        """Release what was opened. Safe to call twice."""
+        await self._exit.aclose()
+
+    def speech(self) -> Speech:
+        """Return fresh ears and the shared voice for one call."""
+        return Speech(
+            listener=Listener(self._activity, self._voice_activity),
+            stt=self._stt,
+            tts=self._tts,
+            voice=self._voice,
+            lines=self._lines,
+        )
+
+    def mind(self) -> Mind:
+        """Return what one call thinks with."""
+        definition = self._agent.definition
+        return Mind(
+            llm=self._llm,
+            instructions=definition.prompt,
+            tools=ToolRegistry(built_in_tools(definition.tools, definition.transfer_targets)),
+        )
+
+
+def _http_session() -> aiohttp.ClientSession:
+    """Return the process's one HTTP client: connections are kept, so that a turn finds one open."""
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=120.0)
+    return aiohttp.ClientSession(connector=connector)
+
+
+def _voice_activity(settings: Settings) -> VoiceActivityDetector | None:
+    """Return Silero where it was asked for or can be had; None leaves WebRTC's detector alone."""
+    wanted = settings.pipeline.voice_activity
+    if wanted == "webrtc" or (wanted == "auto" and find_spec("onnxruntime") is None):
+        return None
+    return SileroVoiceActivityDetector()
+
+
+def _voice(settings: Settings, agent: Agent, voice_id: str) -> Voice:
+    language = agent.definition.language
+    if settings.text_to_speech == "local":
+        return Voice(voice_id=agent.definition.voice, language=language)
+    return Voice(voice_id=voice_id, model=settings.elevenlabs.tts_model, language=language)
+
+
+# --- speech recognition -----------------------------------------------------------------------------------------
+def _local_speech_to_text(_: Settings, agent: Agent) -> SpeechToText:
+    if agent.dialogue is None:
+        raise SettingsError("SPEECH_TO_TEXT=local recognises only what a dialogue expects, and this agent has none")
+    return LocalSpeechToText(agent.dialogue)
+
+
+_SPEECH_TO_TEXT: dict[str, Callable[[Settings, Agent], SpeechToText]] = {
+    "elevenlabs": lambda settings, _: ElevenLabsService(settings.elevenlabs).speech_to_text(),
+    "openai": lambda settings, _: OpenAITranscription(settings.openai),
+    "local": _local_speech_to_text,
+}
+
+
+# --- speech synthesis -------------------------------------------------------------------------------------------
+def _elevenlabs_text_to_speech(settings: Settings, agent: Agent) -> TextToSpeech:
+    primary = ElevenLabsService(settings.elevenlabs).text_to_speech()
+    fallback = agent.definition.fallback_voice or settings.elevenlabs.fallback_voice_id
+    backup_voice = _voice(settings, agent, fallback) if fallback else None
+    return FallbackTextToSpeech(primary, primary, backup_voice=backup_voice)
+
+
+_TEXT_TO_SPEECH: dict[str, Callable[[Settings, Agent], TextToSpeech]] = {
+    "elevenlabs": _elevenlabs_text_to_speech,
+    "local": lambda _, __: EspeakTextToSpeech(),
+}
+
+
+# --- language models --------------------------------------------------------------------------------------------
+def _language_model(settings: Settings, agent: Agent, session: aiohttp.ClientSession) -> LanguageModel:
+    name = agent.definition.model or settings.pipeline.language_model
+    if not name:
+        if agent.dialogue is None:
+            raise SettingsError("LANGUAGE_MODEL is needed: this agent has no scripted dialogue")
+        return LangChainLanguageModel(ScriptedDialogueModel(dialogue=agent.dialogue), provider="scripted")
+    fallback = agent.definition.fallback_model or settings.pipeline.fallback_model
+    primary = build_language_model(name, settings, session)
+    backup = build_language_model(fallback, settings, session) if fallback else None
+    return FallbackLanguageModel(primary, backup)
