@@ -26,6 +26,15 @@ def test_a_short_pause_belongs_to_the_same_speech() -> None:
     assert ear.speech_began == 8 * 1_500
 
 
+def test_an_answer_that_comes_at_once_is_a_new_stretch() -> None:
+    ear = Ear()
+    hear(ear, tone_mulaw(300) + silence(8 * 100))
+    ear.expect_answer()
+    assert ear.spoken_ms == 0.0
+    hear(ear, silence(8 * 40) + tone_mulaw(100))
+    assert (ear.speech_began, ear.spoken_ms) == (8 * 440, 100.0)
+
+
 def test_faint_noise_is_no_speech() -> None:
     ear = Ear()
     hear(ear, tone_mulaw(500, level=0.002))

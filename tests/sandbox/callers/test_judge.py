@@ -45,6 +45,8 @@ def verdict_of(line: Timeline, **expected: object) -> Verdict:
 def test_speech_is_joined_over_short_pauses() -> None:
     line = timeline(length=4_000, agent=[(100, 500), (800, 1_000), (2_000, 2_500)], caller=[])
     assert [(start // 8, -(-end // 8)) for start, end in speech_of(line.heard)] == [(100, 1_000), (2_000, 2_500)]
+    assert len(speech_of(line.heard, [8 * 600])) == 3
+    assert len(speech_of(line.heard, [8 * 300, 8 * 50, 8 * 3_000])) == 2
     assert speech_of(silence(800)) == []
 
 

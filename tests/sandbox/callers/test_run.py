@@ -53,7 +53,7 @@ limit_s: 20
 steps:
 - wait_for_agent: {quiet_ms: 200}
 - say: hello there
-- interrupt: {say: wait a moment, after_ms: 600}
+- interrupt: {say: wait a moment, after_ms: 500}
 - wait_for_agent: {quiet_ms: 300}
 expect: {min_turns: 2, barge_ins: 1, max_latency_ms: 2000, ended_by: agent, heard: [moment], understood: [hello]}
 """)

@@ -135,6 +135,8 @@ class Caller:
         self.utterances.append(
             Utterance(kind=clip.kind, label=clip.label, start=began + clip.start, end=began + clip.end)
         )
+        if clip.kind == "turn":
+            self._ear.expect_answer()
         while self._is_speaking:
             yield
         if clip.kind in ANSWERED_KINDS:

@@ -4,7 +4,8 @@ Pure. The server's own clock is not asked: latency is what a caller would measur
 20 ms framing included. What was said in words is judged from the server's transcript, where one is given.
 
 How it reads the timelines
-- Speech of the agent: stretches of audible samples, joined over gaps shorter than `PAUSE_MS`.
+- Speech of the agent: stretches of audible samples, joined over gaps shorter than `PAUSE_MS` in which no turn of the
+  caller ends.
 - Voice-to-voice latency: last audible sample of a caller's turn to the first audible one of the agent after it. Not
   measured where the agent spoke over the end of the turn (a cut-in), nor where the caller went on first.
 - A barge-in: an interruption that began inside the agent's speech, and a `clear` after its first sample. It stops the
@@ -31,6 +32,8 @@ from voice_agent.sandbox.callers.sounds import AUDIBLE, from_mulaw
 from voice_agent.sandbox.callers.timeline import Clear, Timeline
 
 PAUSE_MS = 400
+LEAST_GAP_MS = 60
+"""Shorter silences are inside a word: the closure of a plosive."""
 RESUME_MS = 700
 STUCK_S = 10.0
 STOP_WITHIN_MS = 2_000
@@ -155,7 +158,8 @@ def judge(
     words: Words | None = None,
 ) -> Verdict:
     """Return the verdict on one call; without `words`, what was said is not judged."""
-    speech = speech_of(timeline.heard)
+    spoken = [utterance for utterance in timeline.utterances if utterance.kind in ANSWERED_KINDS]
+    speech = speech_of(timeline.heard, [utterance.end for utterance in spoken])
     verdict = Verdict(
         scenario=scenario,
         call_sid=call_sid,
@@ -173,12 +177,18 @@ Stretch = tuple[int, int]
 """First audible sample, and the one after the last."""
 
 
-def speech_of(heard: bytes) -> list[Stretch]:
-    """Return the stretches of speech in mu-law audio."""
+def speech_of(heard: bytes, turn_ends: Iterable[int] = ()) -> list[Stretch]:
+    """Return the stretches of speech in mu-law audio; one does not go on over the end of a caller's turn."""
     loud = numpy.flatnonzero(numpy.abs(from_mulaw(heard)) > AUDIBLE)
     if not loud.size:
         return []
-    breaks = numpy.flatnonzero(numpy.diff(loud) > PAUSE_MS * BYTES_PER_MS)
+    gaps = numpy.diff(loud)
+    is_break = gaps > PAUSE_MS * BYTES_PER_MS
+    for end in turn_ends:
+        after = int(numpy.searchsorted(loud, end))
+        if 0 < after < loud.size and gaps[after - 1] > LEAST_GAP_MS * BYTES_PER_MS:
+            is_break[after - 1] = True
+    breaks = numpy.flatnonzero(is_break)
     starts = loud[numpy.concatenate(([0], breaks + 1))]
     ends = loud[numpy.concatenate((breaks, [loud.size - 1]))] + 1
     return [(int(start), int(end)) for start, end in zip(starts, ends, strict=True)]
