@@ -7,20 +7,21 @@ run before the first call, so that nothing is imported, connected or loaded for 
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from importlib.util import find_spec
+from importlib.metadata import entry_points
+from typing import Any
 
 import aiohttp
 import structlog
 
 from voice_agent.agents.files import Agent
-from voice_agent.errors import SettingsError
+from voice_agent.errors import AgentDefinitionError, SettingsError
 from voice_agent.integrations.elevenlabs.service import ElevenLabsService
 from voice_agent.integrations.langchain.chat_models import build_language_model
 from voice_agent.integrations.langchain.language_model import LangChainLanguageModel
+from voice_agent.integrations.local import silero_vad
 from voice_agent.integrations.local.espeak import EspeakTextToSpeech
 from voice_agent.integrations.local.pocketsphinx import LocalSpeechToText
 from voice_agent.integrations.local.scripted_model import ScriptedDialogueModel
-from voice_agent.integrations.local.silero_vad import SileroVoiceActivityDetector
 from voice_agent.integrations.local.webrtc_vad import WebRtcVoiceActivityDetector
 from voice_agent.integrations.openai.transcription import OpenAITranscription
 from voice_agent.pipeline.conversation import Mind, Speech
@@ -35,8 +36,8 @@ from voice_agent.pipeline.ports import (
     Voice,
     VoiceActivityDetector,
 )
-from voice_agent.pipeline.speech_fallback import FallbackTextToSpeech
-from voice_agent.pipeline.tools import ToolRegistry, built_in_tools
+from voice_agent.pipeline.speech_fallback import FallbackSpeechToText, FallbackTextToSpeech
+from voice_agent.pipeline.tools import BUILT_IN_TOOLS, Tool, ToolRegistry, built_in_tools
 from voice_agent.pipeline.turn_settings import TurnSettings
 from voice_agent.settings import Settings
 from voice_agent.storage.cache import CacheService, open_cache
@@ -51,6 +52,7 @@ class Providers:
         self._settings = settings
         self._agent = agent
         self._exit = AsyncExitStack()
+        self._tools = _tools(agent)
         self.turn_settings = TurnSettings(
             lines=agent.definition.lines,
             language=agent.definition.language,
@@ -67,7 +69,7 @@ class Providers:
         self._exit.push_async_callback(cache.close)
         self._activity = WebRtcVoiceActivityDetector()
         self._voice_activity = _voice_activity(settings)
-        self._stt = _SPEECH_TO_TEXT[settings.speech_to_text](settings, agent)
+        self._stt = _speech_to_text(settings, agent)
         self._tts = _TEXT_TO_SPEECH[settings.text_to_speech](settings, agent)
         self._voice = _voice(settings, agent, agent.definition.voice or settings.elevenlabs.voice_id)
         self._llm = _language_model(settings, agent, session)
@@ -97,11 +99,10 @@ class Providers:
 
     def mind(self) -> Mind:
         """Return what one call thinks with."""
-        definition = self._agent.definition
         return Mind(
             llm=self._llm,
-            instructions=definition.prompt,
-            tools=ToolRegistry(built_in_tools(definition.tools, definition.transfer_targets)),
+            instructions=self._agent.definition.prompt,
+            tools=ToolRegistry(self._tools),
         )
 
 
@@ -114,9 +115,9 @@ def _http_session() -> aiohttp.ClientSession:
 def _voice_activity(settings: Settings) -> VoiceActivityDetector | None:
     """Return Silero where it was asked for or can be had; None leaves WebRTC's detector alone."""
     wanted = settings.pipeline.voice_activity
-    if wanted == "webrtc" or (wanted == "auto" and find_spec("onnxruntime") is None):
+    if wanted == "webrtc" or (wanted == "auto" and not silero_vad.is_installed()):
         return None
-    return SileroVoiceActivityDetector()
+    return silero_vad.SileroVoiceActivityDetector()
 
 
 def _voice(settings: Settings, agent: Agent, voice_id: str) -> Voice:
@@ -138,6 +139,16 @@ _SPEECH_TO_TEXT: dict[str, Callable[[Settings, Agent], SpeechToText]] = {
     "openai": lambda settings, _: OpenAITranscription(settings.openai),
     "local": _local_speech_to_text,
 }
+
+
+def _speech_to_text(settings: Settings, agent: Agent) -> SpeechToText:
+    """Return the chosen recogniser, with the other account's as its backup where there is one."""
+    primary = _SPEECH_TO_TEXT[settings.speech_to_text](settings, agent)
+    has_key = {"elevenlabs": settings.elevenlabs.has_key, "openai": settings.openai.has_key}
+    backups = [name for name, is_there in has_key.items() if is_there and name != settings.speech_to_text]
+    if settings.speech_to_text == "local" or not backups:
+        return primary
+    return FallbackSpeechToText(primary, _SPEECH_TO_TEXT[backups[0]](settings, agent))
 
 
 # --- speech synthesis -------------------------------------------------------------------------------------------
@@ -165,3 +176,19 @@ def _language_model(settings: Settings, agent: Agent, session: aiohttp.ClientSes
     primary = build_language_model(name, settings, session)
     backup = build_language_model(fallback, settings, session) if fallback else None
     return FallbackLanguageModel(primary, backup)
+
+
+# --- tools ------------------------------------------------------------------------------------------------------
+def _tools(agent: Agent) -> tuple[Tool[Any], ...]:
+    """Return the agent's tools: ours, and those that installed packages offer as entry points `voice_agent.tools`.
+
+    An entry point is a `Tool`. Raises AgentDefinitionError for a name that nobody offers.
+    """
+    definition = agent.definition
+    own = [name for name in definition.tools if name in BUILT_IN_TOOLS]
+    offered = {point.name: point for point in entry_points(group="voice_agent.tools")}
+    unknown = [name for name in definition.tools if name not in BUILT_IN_TOOLS and name not in offered]
+    if unknown:
+        raise AgentDefinitionError(f"{definition.name}: tools: nobody offers {', '.join(unknown)}")
+    installed = tuple(offered[name].load() for name in definition.tools if name in offered and name not in own)
+    return (*built_in_tools(own, definition.transfer_targets), *installed)

@@ -147,11 +147,14 @@ def send_dtmf() -> Tool[_DigitsArguments]:
     return Tool("send_dtmf", "Press keys on the telephone.", _DigitsArguments, run)
 
 
+BUILT_IN_TOOLS: Mapping[str, Callable[[Mapping[str, str]], Tool[Any]]] = {
+    "end_call": lambda _: end_call(),
+    "transfer_call": transfer_call,
+    "send_dtmf": lambda _: send_dtmf(),
+}
+"""By name; made from the agent's transfer targets."""
+
+
 def built_in_tools(names: Iterable[str], transfer_targets: Mapping[str, str]) -> tuple[Tool[Any], ...]:
-    """Return the built-in tools among `names`. Raises KeyError for a name that is none of them."""
-    factories: dict[str, Callable[[], Tool[Any]]] = {
-        "end_call": end_call,
-        "transfer_call": lambda: transfer_call(transfer_targets),
-        "send_dtmf": send_dtmf,
-    }
-    return tuple(factories[name]() for name in names)
+    """Return the built-in tools of these names. Raises KeyError for a name that is none of them."""
+    return tuple(BUILT_IN_TOOLS[name](transfer_targets) for name in names)
