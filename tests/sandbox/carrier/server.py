@@ -62,17 +62,25 @@ async def read_only(wire: Wire) -> None:
     await wire.read_to_end()
 
 
+async def at_once(_: web.Request) -> None:
+    return
+
+
 @dataclass
 class FakeServer:
     """Answers `/twiml/NAME` with `documents[NAME]`, and holds every media stream by `hold`."""
 
     documents: dict[str, str | Respond] = field(default_factory=dict)
     hold: Callable[[Wire], Awaitable[None]] = read_only
+    admit: Callable[[web.Request], Awaitable[None]] = at_once
+    """Awaited before a media socket is accepted."""
     url: str = ""
     posts: list[tuple[str, dict[str, str], dict[str, str]]] = field(default_factory=list)
     """Path, form and headers, in order of arrival."""
     upgrade_headers: list[dict[str, str]] = field(default_factory=list)
     wires: list[Wire] = field(default_factory=list)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    """A media stream has been held to its end."""
     _arrival: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     @property
@@ -108,11 +116,15 @@ class FakeServer:
 
     async def _media(self, request: web.Request) -> web.WebSocketResponse:
         self.upgrade_headers.append(dict(request.headers))
+        await self.admit(request)
         socket = web.WebSocketResponse(compress=False)
         await socket.prepare(request)
         wire = Wire(socket)
         self.wires.append(wire)
-        await self.hold(wire)
+        try:
+            await self.hold(wire)
+        finally:
+            self.ended.set()
         await socket.close(code=WSCloseCode.OK)
         return socket
 
@@ -132,6 +144,7 @@ class Person:
     def __init__(self, *, says: bytes = b"", hangs_up_after_frames: int = 0, presses: str = "") -> None:
         self.heard = bytearray()
         self.answered = asyncio.Event()
+        self.hung_up = asyncio.Event()
         self.gone = asyncio.Event()
         self._says = says
         self._presses = presses
@@ -150,6 +163,7 @@ class Person:
             self._presses = self._presses[1:]
         if self._frames == self._hangs_up_after:
             self.handset.hang_up()
+            self.hung_up.set()
         said, self._says = self._says[:FRAME_BYTES], self._says[FRAME_BYTES:]
         return said.ljust(FRAME_BYTES, silence(1))
 

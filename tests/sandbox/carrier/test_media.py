@@ -1,7 +1,7 @@
 """The media socket, from the server's side, on a real connection."""
 
 import pytest
-from aiohttp import WSCloseCode
+from aiohttp import WSCloseCode, web
 from twilio.request_validator import RequestValidator
 
 from tests.sandbox.carrier.server import FakeServer, Person, Wire
@@ -229,6 +229,19 @@ async def test_a_refused_upgrade_is_31920(carrier: Carrier, server: FakeServer) 
     call = place(carrier, server, Person())
     await call.ended.wait()
     assert warnings(carrier, call) == [31920]
+
+
+async def test_a_caller_may_hang_up_while_the_stream_is_being_opened(carrier: Carrier, server: FakeServer) -> None:
+    person = Person(hangs_up_after_frames=2)
+
+    async def admit(_: web.Request) -> None:
+        await person.hung_up.wait()
+
+    server.admit = admit
+    call = place(carrier, server, person)
+    await call.ended.wait()
+    await server.ended.wait()
+    assert [message["event"] for message in server.wires[0].received] == ["connected", "start", "stop"]
 
 
 async def test_stream_events_are_told(carrier: Carrier, server: FakeServer) -> None:

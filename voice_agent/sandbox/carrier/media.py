@@ -242,7 +242,22 @@ class MediaStream(WSListener):
 
 
 async def open_stream(stream: MediaStream, url: str, *, headers: dict[str, str]) -> None:
-    """Connect `stream` to `url` and introduce it; the server may answer before this returns. Raises StreamFault."""
+    """Connect `stream` to `url` and introduce it; the server may answer before this returns. Raises StreamFault.
+
+    Cancelled, it still waits for the handshake to end (`HANDSHAKE_TIMEOUT_S` at most), which picows cannot give up, and
+    closes what came of it.
+    """
+    connecting = asyncio.create_task(_connect(stream, url, headers))
+    try:
+        await asyncio.shield(connecting)
+    except asyncio.CancelledError:
+        await asyncio.wait({connecting})
+        if connecting.exception() is None:
+            await stream.stop()
+        raise
+
+
+async def _connect(stream: MediaStream, url: str, headers: dict[str, str]) -> None:
     try:
         await ws_connect(
             lambda: stream, url, extra_headers=headers, websocket_handshake_timeout=HANDSHAKE_TIMEOUT_S, max_redirects=0
