@@ -277,7 +277,9 @@ class ResumableTranscription:
                     self._on_transcript(InterimTranscript(words))
             case Final(text, item_id):
                 self._has_heard()
-                self._log.answer(text.strip(), item_id)
+                # A provider that closes a long silence by itself answers nobody and says nothing.
+                if text.strip() or self._log.oldest_commit_at is not None:
+                    self._log.answer(text.strip(), item_id)
             case Claimed(item_id):
                 self._log.claim(item_id)
             case NothingHeard():

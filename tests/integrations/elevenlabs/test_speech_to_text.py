@@ -12,7 +12,15 @@ from voice_agent.audio.mulaw import FRAME_BYTES, silence
 from voice_agent.errors import ProviderRefused, ProviderUnavailable
 from voice_agent.integrations.elevenlabs.speech_to_text import ElevenLabsSpeechToText
 from voice_agent.integrations.transcription import TranscriptionLimits
-from voice_agent.sandbox.providers import Fault, FaultKind, ProviderDoubles, Service
+from voice_agent.sandbox.providers import (
+    DoublesConfig,
+    ElevenLabsConfig,
+    Fault,
+    FaultKind,
+    ProviderDoubles,
+    Service,
+    Timings,
+)
 from voice_agent.settings import ElevenLabsSettings
 
 QUICK = TranscriptionLimits(
@@ -141,3 +149,21 @@ async def test_an_idle_socket_is_kept_alive(doubles: ProviderDoubles, hearing: H
     await eventually(lambda: any(e.messages_in > 4 for e in doubles.journal.exchanges(Service.ELEVENLABS_STT)))
     await listening.close()
     assert doubles.journal.last(Service.ELEVENLABS_STT).audio_in_bytes == 2 * FRAME_BYTES
+
+
+async def test_a_segment_that_the_server_closes_is_reported_only_with_words() -> None:
+    """After 90 s without a commit Scribe commits by itself; here after half a second."""
+    config = DoublesConfig(timings=Timings.instant(), elevenlabs=ElevenLabsConfig(auto_commit_s=0.5))
+    async with await ProviderDoubles.start(config) as doubles:
+        doubles.phrases.add(TABLE, "I would like a table.")
+        settings = ElevenLabsSettings(api_key=SecretStr("k"), base_url=doubles.elevenlabs_base_url)
+        listening = Listening.to(Hearing(ElevenLabsSpeechToText(settings, QUICK), TABLE, "", b"", ""))
+        listening.send(silence(8 * 1_000))
+        exchange = doubles.journal.exchanges
+        await eventually(lambda: any(e.named("committed_transcript") for e in exchange(Service.ELEVENLABS_STT)))
+        listening.send(TABLE)
+        listening.commit()
+        wanted = words("I would like a table.")
+        await listening.until(lambda: [word for final in listening.finals for word in final] == wanted)
+        assert [] not in listening.finals
+        await listening.close()
