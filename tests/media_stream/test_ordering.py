@@ -16,6 +16,7 @@ def test_an_early_item_waits_for_the_one_before_it() -> None:
     order = Resequencer[str](1, now=0.0)
     assert order.take(2, "b", 0.00) == ()
     assert order.take(3, "c", 0.02) == ()
+    assert order.is_waiting
     assert order.take(1, "a", 0.04) == ("a", "b", "c")
     assert order.counts == OrderCounts(early=2)
 
