@@ -321,7 +321,11 @@ def hybrid_protocol(endpoint: MediaStreamEndpoint) -> type[asyncio.Protocol]:
 
 # --- any ASGI server --------------------------------------------------------------------------------------------
 class _AsgiSocket:
-    """A `MediaSocket` over Starlette's: what is written at once waits here for the task that awaits the sending."""
+    """A `MediaSocket` over Starlette's: what is written at once waits here for the task that awaits the sending.
+
+    The kernel's buffer is out of reach behind ASGI, so that a slow reader is found later than with picows: after
+    minutes of audio rather than seconds.
+    """
 
     def __init__(self, websocket: WebSocket) -> None:
         self._websocket = websocket
