@@ -3,6 +3,9 @@
 How it works: tasks are looked at inside the test's event loop, after all of its fixtures have been torn down;
 descriptors and threads after the loop itself has been closed. What closes a moment later (a transport closes its
 socket in the next loop turn, an executor thread ends after its last result) gets `SETTLE_S` to do so.
+
+Hypothesis has two profiles: `local` draws other examples in every run, `ci` (where CI is set) the same ones always, so
+that a change fails for what it changed. Neither times an example: the machine may be busy.
 """
 
 import asyncio
@@ -14,6 +17,11 @@ import time
 from collections.abc import AsyncIterator, Callable, Generator
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("local", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile("ci" if "CI" in os.environ else "local")
 
 SETTLE_S = 2.0
 """Only a test that leaks waits this long."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.calls.call_world import HEADER, log_of, short_call
@@ -95,7 +95,6 @@ def test_a_missing_file_is_an_event_log_error(tmp_path: Path) -> None:
 HEADER_LINE = LOG.split(b"\n")[0] + b"\n"
 
 
-@settings(deadline=None)
 @given(st.binary() | st.binary().map(HEADER_LINE.__add__) | st.integers(0, len(LOG)).map(lambda length: LOG[:length]))
 def test_any_bytes_are_a_log_or_an_event_log_error(content: bytes) -> None:
     try:
@@ -105,7 +104,6 @@ def test_any_bytes_are_a_log_or_an_event_log_error(content: bytes) -> None:
     assert isinstance(log, EventLog)
 
 
-@settings(deadline=None)
 @given(st.integers(len(HEADER_LINE), len(LOG) - 1), st.integers(0, 255))
 def test_a_changed_byte_never_raises_anything_else(place: int, value: int) -> None:
     content = LOG[:place] + bytes([value]) + LOG[place + 1 :]

@@ -9,7 +9,7 @@ from array import array
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from voice_agent.audio import mulaw
@@ -204,7 +204,6 @@ def test_the_file_is_playable_while_it_grows(tmp_path: Path) -> None:
     ]
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.integers(-500, 20_000), st.integers(0, 900)), max_size=25))
 def test_any_order_of_writes_gives_a_file_that_opens_and_holds_its_bounds(
     tmp_path_factory: pytest.TempPathFactory, writes: list[tuple[bool, int, int]]

@@ -487,4 +487,4 @@ class TwilioAndUs(RuleBasedStateMachine):
 
 
 TestTwilioAndUs = TwilioAndUs.TestCase
-TestTwilioAndUs.settings = hypothesis_settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestTwilioAndUs.settings = hypothesis_settings(max_examples=60, stateful_step_count=30)

@@ -1,7 +1,7 @@
 """How an utterance ends, as tables for English and Spanish; waits and backchannels."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from voice_agent.pipeline.endpointing import (
@@ -179,7 +179,6 @@ def test_the_patient_profile_waits_longest_and_the_quick_one_shortest(text: str)
     assert waits == sorted(waits)
 
 
-@settings(deadline=None)
 @given(
     st.text() | st.text(alphabet="abyY019 .,?-@"),
     st.sampled_from(["en", "es"]),
@@ -237,7 +236,6 @@ def test_normalised_text_is_the_words_alone() -> None:
     assert normalised("cafe") != normalised("café")
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_normalising_twice_changes_nothing(text: str) -> None:
     once = normalised(text)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from voice_agent.pipeline import actions as act
@@ -198,7 +198,6 @@ def test_actions_of_unknown_replies_change_nothing() -> None:
 GAP = st.floats(0, 3)
 
 
-@settings(deadline=None)
 @given(
     st.lists(GAP, min_size=6, max_size=6),
     st.permutations(["asked", "taken", "text"]),

@@ -1,7 +1,7 @@
 """Clause boundaries and speakable text, as tables for English and Spanish, and as properties of any text."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from voice_agent.pipeline.sentences import LONGEST_CHARS, LONGEST_WORD_CHARS, ClauseChunker, speakable
@@ -189,7 +189,6 @@ def test_what_nobody_can_say_is_left_out(text: str, spoken: str) -> None:
 TRICKY = st.text(alphabet=st.sampled_from(list("aB1 \n.,;:!?¿¡—…*_`#-|[](){}<>/\\~😀\u200b\r\t\"'@é")), max_size=300)
 
 
-@settings(deadline=None)
 @given(TRICKY | st.text(), st.lists(st.integers(1, 9), min_size=1), st.sampled_from(["en", "es"]))
 def test_the_pieces_join_to_the_speakable_text_however_it_was_split(text: str, sizes: list[int], language: str) -> None:
     chunker = ClauseChunker(language)

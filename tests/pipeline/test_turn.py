@@ -256,9 +256,9 @@ def test_an_empty_final_keeps_the_interim_words() -> None:
 def test_words_without_voice_activity_are_a_turn() -> None:
     story = Story().greet()
     story.play(ev.TranscriptUpdated(at=4.0, text="Can you hear me?"))
-    assert story.machine.agent is Agent.SPECULATING
+    assert story.agent() is Agent.SPECULATING
     story.until(5.0)
-    assert story.machine.agent is Agent.THINKING
+    assert story.agent() is Agent.THINKING
 
 
 def test_noise_that_goes_on_does_not_keep_the_turn_open() -> None:
@@ -721,7 +721,7 @@ def test_what_is_said_in_a_stopped_reply_waits_with_it() -> None:
 
 def test_the_deadline_is_the_next_timer() -> None:
     story = Story(settings_for_tests())
-    assert story.machine.deadline is None
+    assert story.deadline() is None
     story.greet()
-    assert story.machine.deadline == 10.0
+    assert story.deadline() == 10.0
     assert story.play(ev.DeadlinePassed(at=9.9)) == ()

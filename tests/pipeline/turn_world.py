@@ -4,6 +4,7 @@ from voice_agent.pipeline import actions as act
 from voice_agent.pipeline import events as ev
 from voice_agent.pipeline.turn import TurnMachine
 from voice_agent.pipeline.turn_settings import Lines, TurnSettings
+from voice_agent.pipeline.turn_tables import Agent
 
 LINES = Lines(
     greeting="Hello.",
@@ -30,6 +31,13 @@ class Story:
     @property
     def turn(self) -> int:
         return self.machine.turn
+
+    def agent(self) -> Agent:
+        """The agent's state; called, so that a type checker expects it to change between two looks."""
+        return self.machine.agent
+
+    def deadline(self) -> float | None:
+        return self.machine.deadline
 
     def play(self, *events: ev.AnyEvent) -> tuple[act.AnyAction, ...]:
         """Play events; return the actions of all of them."""

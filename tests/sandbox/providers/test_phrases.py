@@ -41,7 +41,7 @@ def test_words_are_revealed_as_their_last_sample_arrives(book: PhraseBook) -> No
     ]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(sizes=st.lists(st.integers(1, 700), min_size=1, max_size=20), frames_before=st.integers(0, 20))
 def test_how_the_stream_is_cut_does_not_matter(sizes: list[int], frames_before: int) -> None:
     book = PhraseBook()

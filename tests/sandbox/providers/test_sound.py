@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from voice_agent.audio import mulaw
@@ -14,7 +14,6 @@ def samples(audio: bytes) -> "np.ndarray[tuple[int], np.dtype[np.int16]]":
     return np.frombuffer(mulaw.decode(audio), dtype="<i2")
 
 
-@settings(deadline=None)
 @given(st.text(max_size=80), st.floats(0.7, 1.2))
 def test_timing_covers_the_sound(text: str, speed: float) -> None:
     said = sound.speak(text, speed)
@@ -44,7 +43,6 @@ def test_punctuation_is_a_pause_and_speed_shortens_everything() -> None:
     assert len(sound.speak("hello", 1.2).audio) == 5 * 50 * 8
 
 
-@settings(deadline=None)
 @given(st.text("abc ,.", min_size=1, max_size=60), st.integers(20, 500))
 def test_chunks_join_to_the_whole_with_times_of_their_own(text: str, chunk_ms: int) -> None:
     said = sound.speak(text)
