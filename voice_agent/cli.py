@@ -4,11 +4,14 @@ Those modules are imported when their command runs, by `_load` alone: `voice-age
 for speech and language SDKs. Exit codes: 0 done, 1 failed or found fault, 2 wrong options or settings.
 """
 
+import os
+import signal
 import sys
+import threading
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -34,8 +37,13 @@ def _load(module: str) -> ModuleType:
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on, in place of HOST.")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65_535, help="Port, in place of PORT; 0 takes one.")] = None,
+    until_stdin_closes: Annotated[
+        bool, typer.Option("--until-stdin-closes", hidden=True, help="End with the process that started this one.")
+    ] = False,
 ) -> None:
     """Answer calls until SIGTERM or Ctrl-C."""
+    if until_stdin_closes:
+        threading.Thread(target=_end_with_stdin, name="stdin", daemon=True).start()
     settings = load_settings()
     chosen = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     server = settings.server.model_copy(update=chosen)
@@ -44,6 +52,46 @@ def serve(
 
 def _announce(base_url: str) -> None:
     typer.echo(f"Listening at {base_url}. Twilio's voice webhook is {base_url}/twilio/voice (POST).")
+
+
+def _end_with_stdin() -> None:
+    # Straight from the descriptor: a thread that waits inside sys.stdin would hold its lock when the interpreter ends.
+    while os.read(0, 1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@app.command()
+def demo(
+    json: Annotated[Path | None, typer.Option(help="Write the figures and where the files lie to this file.")] = None,
+    data_dir: Annotated[Path, typer.Option(help="Folder of the recording, transcript and event log.")] = Path(
+        "data/demo"
+    ),
+) -> None:
+    """Hear an agent hold a call: no account, no server, no configuration. Exit code 1 where it did not go well."""
+    _end(_load("sandbox.commands").demo(data_dir, json))
+
+
+@app.command()
+def simulate(
+    scenario: Annotated[str, typer.Argument(help="A scenario file, or the name of a built-in one.")] = "",
+    url: Annotated[str, typer.Option(help="Voice webhook of a running server; empty: start one of its own.")] = "",
+    calls: Annotated[int, typer.Option(min=1, max=500, help="Callers at once.")] = 1,
+    json: Annotated[Path | None, typer.Option(help="Write the verdicts to this file.")] = None,
+    data_dir: Annotated[Path, typer.Option(help="Folder of the own server's files.")] = Path("data/simulate"),
+    list_: Annotated[bool, typer.Option("--list", help="List the built-in scenarios.")] = False,
+) -> None:
+    """Have a simulated caller call an agent, and judge the call. Exit code 1 where an expectation was missed."""
+    if not scenario and not list_:
+        raise typer.BadParameter("name a scenario, or ask for the --list")
+    commands = _load("sandbox.commands")
+    if list_:
+        _end(commands.list_scenarios())
+    _end(commands.simulate(scenario, url=url, calls=calls, json_file=json, data_dir=data_dir))
+
+
+def _end(code: int) -> NoReturn:
+    raise typer.Exit(code)
 
 
 @app.command()

@@ -3,6 +3,7 @@
     VoiceAgentError
     ├── SettingsError            a setting is missing, malformed or a placeholder
     ├── ScenarioError            a sandbox scenario file cannot be used
+    ├── SandboxServerError       the sandbox's own server did not start
     ├── AgentDefinitionError     an agent file cannot be used
     ├── EventLogError            a recorded event log cannot be replayed
     ├── MediaStreamError         the Twilio socket could not be served
@@ -32,6 +33,10 @@ class ScenarioError(VoiceAgentError):
     """A sandbox scenario cannot be used. The message names the file and the field."""
 
     http_status = 422
+
+
+class SandboxServerError(VoiceAgentError):
+    """The sandbox's own server did not start. The message carries the end of its log."""
 
 
 class AgentDefinitionError(VoiceAgentError):

@@ -1,0 +1,1 @@
+"""The demo: a whole call on this machine, shown while it is held. docs/sandbox.md tells how to hold others."""

@@ -1,0 +1,182 @@
+"""`voice-agent demo`: a server with no account, a carrier, one call, shown live, and what came of it.
+
+Nothing here is made for show: the server is `voice-agent serve`, the call comes in over Twilio's protocol, the caller
+follows the scenario `demo`, what is shown is read from the event log that every call writes, and the figures are the
+judge's, measured on the caller's line.
+"""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from voice_agent.calls.record import CallFiles, call_files
+from voice_agent.calls.transcript import AgentSaid, Transcript
+from voice_agent.sandbox.callers.caller import Caller
+from voice_agent.sandbox.callers.judge import Verdict, judge, percentile
+from voice_agent.sandbox.callers.run import CALLED, CALLING, find_scenario, prepare, words_of
+from voice_agent.sandbox.callers.timeline import timeline_of
+from voice_agent.sandbox.carrier import Call, Carrier
+from voice_agent.sandbox.demo.event_tail import follow
+from voice_agent.sandbox.demo.screen import Screen
+from voice_agent.sandbox.local_server import local_server
+
+SCENARIO = "demo"
+
+LEAST_TURNS = 6
+
+CONNECT_S = 20.0
+"""Longest wait for the call's first event after it was placed, and for its last one once the line is dead."""
+
+
+class Percentiles(msgspec.Struct, frozen=True):
+    """Milliseconds; None where nothing was measured."""
+
+    p50: float | None
+    p95: float | None
+
+
+class DemoReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What `--json` writes. Paths are absolute."""
+
+    turns: int
+    """Turns of the caller that were answered."""
+    barge_ins: int
+    """Interruptions that stopped the agent."""
+    false_stops: int
+    stuck: int
+    underrun_ms: float
+    voice_to_voice_ms: Percentiles
+    recording: str
+    transcript: str
+    event_log: str
+
+    def as_json(self) -> bytes:
+        """Return it as indented JSON."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
+
+
+def report_of(verdict: Verdict, files: CallFiles) -> DemoReport:
+    """Return the report on one judged call."""
+    latencies_ms = verdict.latencies_ms
+    return DemoReport(
+        turns=verdict.answered_turns,
+        barge_ins=verdict.stopping_barge_ins,
+        false_stops=verdict.false_stops,
+        stuck=verdict.stuck,
+        underrun_ms=verdict.underrun_ms,
+        voice_to_voice_ms=Percentiles(percentile(latencies_ms, 0.5), percentile(latencies_ms, 0.95)),
+        recording=str(files.recording.absolute()),
+        transcript=str(files.transcript.absolute()),
+        event_log=str(files.event_log.absolute()),
+    )
+
+
+def broken_promises(report: DemoReport) -> Iterator[str]:
+    """Yield in a sentence each thing that the demo promises and this one did not do."""
+    if report.turns < LEAST_TURNS:
+        yield f"{report.turns} turns were answered instead of at least {LEAST_TURNS}."
+    if not report.barge_ins:
+        yield "The interruption did not stop the agent."
+    if report.stuck:
+        yield f"{report.stuck} turns got no answer."
+    for path in (report.recording, report.transcript, report.event_log):
+        if not Path(path).is_file():
+            yield f"{path} was not written."
+
+
+class Demo(msgspec.Struct, frozen=True):
+    """A call that was held."""
+
+    verdict: Verdict
+    files: CallFiles
+
+    @property
+    def report(self) -> DemoReport:
+        """What `--json` writes."""
+        return report_of(self.verdict, self.files)
+
+
+async def run_demo(data_dir: Path, console: Console) -> Demo:
+    """Hold the demo's call and show it; `data_dir` is absolute.
+
+    Raises SandboxServerError where the server does not start, ScenarioError where a sound cannot be made.
+    """
+    began_s = time.monotonic()
+    console.print("Starting the server and the sandbox carrier: no account, no key, everything on this machine.")
+    scenario = find_scenario(SCENARIO)
+    caller = Caller(await prepare(scenario))
+    async with Carrier() as carrier, local_server(data_dir, carrier) as server:
+        console.print(f"Ready in {time.monotonic() - began_s:.1f} s. The caller dials {server.voice_url}\n")
+        call = carrier.place_inbound_call(caller, to=CALLED, from_=CALLING, voice_url=server.voice_url)
+        files = call_files(data_dir, call.record.sid)
+        await _show(call, files, Screen(console))
+    # The server has ended: everything is written.
+    transcript = read_transcript(files)
+    verdict = judge(
+        timeline_of(call, caller, carrier.journal),
+        scenario.expect,
+        scenario=scenario.name,
+        call_sid=call.record.sid,
+        words=None if transcript is None else words_of(transcript),
+    )
+    return Demo(verdict, files)
+
+
+async def _show(call: Call, files: CallFiles, screen: Screen) -> None:
+    """Show the call until its log has ended; a call that never gets that far is given up when its line is dead."""
+    deadline_s = time.monotonic() + CONNECT_S
+    async for new in follow(files.event_log):
+        for logged in new:
+            screen.show(logged.event, logged.actions)
+        for turn in tuple(screen.cut_turns):
+            if (heard := heard_of(files, turn)) is not None:
+                screen.show_heard(turn, heard)
+        if new or not call.ended.is_set():
+            deadline_s = time.monotonic() + CONNECT_S
+        if time.monotonic() > deadline_s:
+            return
+
+
+def read_transcript(files: CallFiles) -> Transcript | None:
+    """Return the transcript as it stands, None where there is none yet."""
+    try:
+        return msgspec.json.decode(files.transcript.read_bytes(), type=Transcript)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def heard_of(files: CallFiles, turn: int) -> str | None:
+    """Return which words of an interrupted reply were heard, None where it is not written yet."""
+    transcript = read_transcript(files)
+    entries = () if transcript is None else transcript.entries
+    return next(
+        (entry.heard for entry in entries if isinstance(entry, AgentSaid) and entry.turn == turn),
+        None,
+    )
+
+
+def summary(demo: Demo) -> Table:
+    """Return what came of the call as a table."""
+    verdict, report = demo.verdict, demo.report
+    stops_ms = [barge_in.stop_ms for barge_in in verdict.barge_ins if barge_in.stop_ms is not None]
+    table = Table(title="What the caller experienced", title_justify="left")
+    table.add_column("measured on the caller's line")
+    table.add_column("", justify="right")
+    table.add_row("turns answered", str(report.turns))
+    table.add_row("interruptions that stopped the agent", str(report.barge_ins))
+    table.add_row("  until the agent was silent", _ms(max(stops_ms, default=None)))
+    table.add_row("false stops (“mhm”, coughs)", str(report.false_stops))
+    table.add_row("turns without an answer", str(report.stuck))
+    table.add_row("gaps inside replies", _ms(report.underrun_ms))
+    table.add_row("voice to voice, median", _ms(report.voice_to_voice_ms.p50))
+    table.add_row("voice to voice, 95th percentile", _ms(report.voice_to_voice_ms.p95))
+    table.add_row("length of the call", f"{verdict.duration_s:.0f} s")
+    return table
+
+
+def _ms(value: float | None) -> str:
+    return "–" if value is None else f"{value:.0f} ms"
