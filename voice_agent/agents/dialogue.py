@@ -17,7 +17,7 @@ import re
 import string
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -39,8 +39,9 @@ class Slot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     is_open: bool = msgspec.field(default=False, name="open")
     """Other values are taken too, where they are all that was said: names."""
 
-    is_repeated: bool = msgspec.field(default=False, name="repeated")
-    """One or more values after another: the digits of a number."""
+    repeated: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """At least so many values one after another: the digits of a number. 0 is exactly one value. The least number is
+    the recogniser's; in what it wrote, one value counts already."""
 
 
 class ToolUse(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -284,7 +285,7 @@ class _SlotPatterns:
         return {name: self._value(name, said.strip()) for name, said in found.groupdict().items() if said}
 
     def _value(self, name: str, said: str) -> str:
-        if self._slots[name].is_repeated:
+        if self._slots[name].repeated:
             return _in_groups([self._written[word] for word in said.split()])
         return self._written.get(said) or said.title()
 
@@ -293,7 +294,7 @@ def _values_expression(slot: Slot) -> str:
     # The longest first: "eleven o'clock" before "eleven".
     values = sorted(slot.values, key=len, reverse=True)
     choice = "|".join(re.escape(value.lower()) + " " for value in values)
-    return f"(?:{choice})" + "+" * slot.is_repeated
+    return f"(?:{choice})" + ("+" if slot.repeated else "")
 
 
 def _in_groups(digits: list[str]) -> str:

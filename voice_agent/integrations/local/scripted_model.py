@@ -79,7 +79,7 @@ class ScriptedDialogueModel(BaseChatModel):
         self,
         messages: list[BaseMessage],
         stop: list[str] | None = None,  # noqa: ARG002  # LangChain passes it by name
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002  # BaseChatModel reports the tokens
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         pause_s = self.first_word_s
@@ -87,10 +87,7 @@ class ScriptedDialogueModel(BaseChatModel):
             if pause_s and chunk.content:
                 await asyncio.sleep(pause_s)
             pause_s = self.word_s
-            generation = ChatGenerationChunk(message=chunk)
-            if run_manager is not None:
-                await run_manager.on_llm_new_token(chunk.text, chunk=generation)
-            yield generation
+            yield ChatGenerationChunk(message=chunk)
 
     def _answer(self, messages: Sequence[BaseMessage], tools: Sequence[dict[str, Any]]) -> Answer:
         if messages and isinstance(messages[-1], ToolMessage):
