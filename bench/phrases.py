@@ -27,18 +27,22 @@ SENTENCES = {
 """Sound name to text: whole sentences of 1.5 to 3.5 s."""
 
 
-def sentences_scenario(turns: int, *, first: int = 0) -> Scenario:
-    """Return a caller who says `turns` sentences, each after the agent has finished, and hangs up."""
+def sentences_scenario(turns: int, *, first: int = 0, limit_s: float = 600.0) -> Scenario:
+    """Return a caller who says `turns` sentences, each after the agent has finished, and hangs up.
+
+    Where that takes longer than `limit_s` the caller hangs up then.
+    """
     names = tuple(SENTENCES)
     steps: list[Step] = [WaitForAgent()]
     for number in range(turns):
         steps += [Clip(sound=names[(first + number) % len(names)]), WaitForAgent()]
-    return Scenario(name="sentences", steps=(*steps, HangUp()), limit_s=600.0)
+    return Scenario(name="sentences", steps=(*steps, HangUp()), limit_s=limit_s)
 
 
-async def sentences(turns: int, *, callers: int = 1) -> tuple[Rendering, ...]:
+async def sentences(turns: int, *, callers: int = 1, limit_s: float = 600.0) -> tuple[Rendering, ...]:
     """Return scenarios of `turns` sentences for `callers` callers, who begin with different ones."""
-    return tuple([await prepare(sentences_scenario(turns, first=first), _no_synthesis) for first in range(callers)])
+    scenarios = [sentences_scenario(turns, first=first, limit_s=limit_s) for first in range(callers)]
+    return tuple([await prepare(scenario, _no_synthesis) for scenario in scenarios])
 
 
 def known_phrases(renderings: Sequence[Rendering]) -> list[tuple[bytes, str, tuple[float, ...]]]:

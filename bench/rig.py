@@ -23,12 +23,14 @@ import aiohttp
 import msgspec
 import psutil
 
+from voice_agent.calls.event_log import EventLog, read_event_log
 from voice_agent.calls.record import LatencyReport, call_files
 from voice_agent.calls.transcript import AgentSaid, CallerSaid, Transcript
 from voice_agent.sandbox.callers.clips import Rendering
 from voice_agent.sandbox.callers.run import hold_call
 from voice_agent.sandbox.callers.timeline import Timeline
 from voice_agent.sandbox.carrier import Carrier, CarrierSettings
+from voice_agent.sandbox.carrier.journal import StreamClosed, StreamOpened
 from voice_agent.sandbox.providers import Dialogue, DoublesConfig, Reply, Rule, Timings
 
 START_S = 60.0
@@ -38,22 +40,24 @@ BARE_SERVER = ("-m", "bench.bare_server")
 
 KEY = "bench-0123456789"
 
+GREETING = "Good morning, Harbour Dental, how can I help you?"
+
 AGENT = """
 name: Bench
-language: en
+language: {language}
 prompt: You are the receptionist of a dental practice.
 voice: bench-voice
 model: openai:bench-model
 tools: [end_call]
 lines:
-  greeting: Good morning, Harbour Dental, how can I help you?
+  greeting: {greeting}
   idle_prompts: [Are you still there?, Hello?]
   goodbye: Goodbye, and thank you for calling.
   filler: One moment please.
   not_understood: I am sorry, I did not catch that.
   apology: I am sorry, could you say that once more?
   failure: We have a technical problem, please call again later.
-limits: {idle_s: 30, duration_s: 900}
+limits: {{idle_s: 30, duration_s: 900}}
 """
 
 REPLIES = (
@@ -75,11 +79,14 @@ class Rig:
         timings: Timings | None = None,
         replies: Sequence[str] = REPLIES,
         rules: Sequence[Rule] = (),
+        greeting: str = GREETING,
+        language: str = "en",
         server: Sequence[str] = PRODUCT,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self._timings = timings or Timings()
         self._dialogue = Dialogue(replies=tuple(Reply(text) for text in replies), rules=tuple(rules))
+        self._agent = AGENT.format(greeting=greeting, language=language)
         self._server_command = server
         self._environment = dict(environment or {})
         self._exit = AsyncExitStack()
@@ -88,6 +95,13 @@ class Rig:
         self.server = psutil.Process()
         """The server under test, once started."""
 
+        self.own = psutil.Process()
+        """This process: carrier and callers."""
+
+        self.doubles = psutil.Process()
+        """The provider doubles, once started."""
+
+        self.doubles_url = ""
         self.data_dir = Path()
 
     async def __aenter__(self) -> Self:
@@ -111,7 +125,7 @@ class Rig:
         self.data_dir = folder / "data"
         await self._exit.enter_async_context(self.carrier)
         doubles = await self._start_doubles(folder)
-        (folder / "agent.yaml").write_text(AGENT, "utf-8")
+        (folder / "agent.yaml").write_text(self._agent, "utf-8")
         settings = {
             **doubles,
             "OPENAI_API_KEY": KEY,
@@ -136,7 +150,8 @@ class Rig:
         process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
         self._exit.push_async_callback(_end, process)
         environment = msgspec.json.decode(await _first_line(process), type=dict[str, str])
-        self._control = environment["ELEVENLABS_BASE_URL"]
+        self.doubles = psutil.Process(process.pid)
+        self.doubles_url = environment["ELEVENLABS_BASE_URL"]
         await self._tell("dialogue", msgspec.json.encode(self._dialogue))
         return environment
 
@@ -155,7 +170,7 @@ class Rig:
     async def _tell(self, what: str, body: bytes) -> None:
         async with (
             aiohttp.ClientSession() as session,
-            session.post(f"{self._control}/sandbox/{what}", data=body) as response,
+            session.post(f"{self.doubles_url}/sandbox/{what}", data=body) as response,
         ):
             response.raise_for_status()
 
@@ -186,6 +201,10 @@ class Rig:
             await asyncio.sleep(0.05)
         return msgspec.json.decode(path.read_bytes(), type=LatencyReport)
 
+    def event_log(self, call_sid: str) -> EventLog:
+        """Return the server's event log of a call that has ended. Raises EventLogError."""
+        return read_event_log(call_files(self.data_dir, call_sid).event_log)
+
     async def replies(self, call_sid: str) -> list[str]:
         """Return what the agent answered to the caller's turns of a call, in order."""
         path = call_files(self.data_dir, call_sid).transcript
@@ -193,10 +212,21 @@ class Rig:
         answered = {entry.turn for entry in transcript.entries if isinstance(entry, CallerSaid)}
         return [entry.text for entry in transcript.entries if isinstance(entry, AgentSaid) and entry.turn in answered]
 
+    @property
+    def live_calls(self) -> int:
+        """How many calls have an open media stream."""
+        entries = [type(entry) for entry in self.carrier.journal]
+        return entries.count(StreamOpened) - entries.count(StreamClosed)
+
     def cpu_s(self) -> float:
         """Processor seconds the server has used so far."""
-        times = self.server.cpu_times()
-        return float(times.user + times.system)
+        return cpu_s(self.server)
+
+
+def cpu_s(process: psutil.Process) -> float:
+    """Return the processor seconds that a process has used so far, its threads included."""
+    times = process.cpu_times()
+    return float(times.user + times.system)
 
 
 async def _first_line(process: asyncio.subprocess.Process) -> bytes:
