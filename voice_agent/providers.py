@@ -17,7 +17,7 @@ from voice_agent.agents.files import Agent
 from voice_agent.errors import AgentDefinitionError, SettingsError
 from voice_agent.integrations.elevenlabs.service import ElevenLabsService
 from voice_agent.integrations.langchain.chat_models import build_language_model
-from voice_agent.integrations.langchain.language_model import LangChainLanguageModel
+from voice_agent.integrations.langchain.language_model import LangChainLanguageModel, load_machinery
 from voice_agent.integrations.local import silero_vad
 from voice_agent.integrations.local.espeak import EspeakTextToSpeech
 from voice_agent.integrations.local.pocketsphinx import LocalSpeechToText
@@ -73,6 +73,8 @@ class Providers:
         self._tts = _TEXT_TO_SPEECH[settings.text_to_speech](settings, agent)
         self._voice = _voice(settings, agent, agent.definition.voice or settings.elevenlabs.voice_id)
         self._llm = _language_model(settings, agent, session)
+        await load_machinery()
+        await self._llm.warm_up()
         self._lines = LineBook(self._tts, self._voice, cache, provider=settings.text_to_speech)
         await self._lines.prepare(agent.definition.lines.all())
         log.info(

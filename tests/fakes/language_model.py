@@ -29,6 +29,10 @@ class FakeLanguageModel:
     def __init__(self, *scripts: Iterable[Step] | str) -> None:
         self.scripts = deque((script,) if isinstance(script, str) else tuple(script) for script in scripts)
         self.requests: list[Request] = []
+        self.warm_ups = 0
+
+    async def warm_up(self) -> None:
+        self.warm_ups += 1
 
     async def reply(
         self, *, instructions: str, messages: Sequence[Message], tools: Sequence[ToolDefinition]

@@ -223,6 +223,7 @@ class Conversation:
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
+                self._spawn(self._mind.llm.warm_up(), "warm-up")
                 self.post(ev.CallStarted(at=self.now))
                 await self._ended.wait()
                 for task in self._tools_running:

@@ -69,6 +69,10 @@ class FallbackLanguageModel:
         if backup is not None:
             self._models.append((backup, second))
 
+    async def warm_up(self) -> None:
+        """Have a connection to the primary open. The backup is not worth one for every call."""
+        await self._models[0][0].warm_up()
+
     async def reply(
         self, *, instructions: str, messages: Sequence[Message], tools: Sequence[ToolDefinition]
     ) -> AsyncGenerator[ReplyPart]:

@@ -216,6 +216,10 @@ class LanguageModel(Protocol):
         """
         ...
 
+    async def warm_up(self) -> None:
+        """Have a connection open for the first reply of a call. Never raises: the reply itself will tell."""
+        ...
+
 
 # --- the carrier's side -----------------------------------------------------------------------------------------
 class Loudspeaker(Protocol):

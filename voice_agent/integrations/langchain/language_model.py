@@ -14,12 +14,14 @@ from typing import Any, cast
 from uuid import uuid4
 
 from langchain_core.language_models import BaseChatModel
+from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage
 from langchain_core.messages import ToolCall as LangChainToolCall
 from langchain_core.messages import ToolMessage as LangChainToolMessage
 
 from voice_agent.errors import ProviderMisbehaved
 from voice_agent.integrations.failures import from_exception
+from voice_agent.integrations.langchain.openai_chat import OpenAICompatibleChat
 from voice_agent.pipeline.ports import (
     AgentMessage,
     Message,
@@ -65,6 +67,11 @@ class LangChainLanguageModel:
         except Exception as error:
             raise from_exception(self._provider, error) from error
 
+    async def warm_up(self) -> None:
+        """Open a connection where the model is ours; LangChain's own models offer no way."""
+        if isinstance(self._model, OpenAICompatibleChat):
+            await self._model.warm_up()
+
     async def close(self) -> None:
         """Close the connections that the model keeps for itself. Safe to call twice.
 
@@ -74,6 +81,13 @@ class LangChainLanguageModel:
         owner = self._model if hasattr(self._model, "aclose") else getattr(self._model, "http_async_client", None)
         if owner is not None:
             await owner.aclose()
+
+
+async def load_machinery() -> None:
+    """Hold one reply with a model that is no model: LangChain imports and builds 25 ms worth at its first."""
+    model = LangChainLanguageModel(GenericFakeChatModel(messages=iter(["ready"])), provider="none")
+    async for _ in model.reply(instructions="", messages=[UserMessage(text="?")], tools=[]):
+        pass
 
 
 class _ToolCalls:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import aiohttp
 import msgspec
+import structlog
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.language_models.chat_models import agenerate_from_stream
@@ -24,6 +25,8 @@ from pydantic import Field, SecretStr
 
 from voice_agent.errors import ProviderError, ProviderMisbehaved, ProviderUnavailable
 from voice_agent.integrations.failures import from_exception, from_status
+
+log = structlog.get_logger(__name__)
 
 MAX_EVENT_BYTES = 1024 * 1024
 """An event is a few tokens; more than this is not one."""
@@ -143,6 +146,15 @@ class OpenAICompatibleChat(BaseChatModel):
             raise from_exception(self.provider, error) from error
         if not is_complete:
             raise ProviderUnavailable(self.provider, "the reply was cut off")
+
+    async def warm_up(self) -> None:
+        """Leave an open connection in the session's pool: names, TCP and TLS take 50 to 300 ms over the internet."""
+        headers = {"Authorization": f"Bearer {self.api_key.get_secret_value()}"}
+        try:
+            async with self.session.head(f"{self.base_url}/models", headers=headers, timeout=TIMEOUT):
+                pass
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            log.debug("warm_up_failed", provider=self.provider, error=type(error).__name__)
 
     def _body(self, messages: list[BaseMessage], stop: list[str] | None, options: dict[str, Any]) -> bytes:
         stream_options = {"include_usage": True}
