@@ -18,6 +18,7 @@ def timeline(
     agent: list[tuple[int, int]],
     caller: list[tuple[Kind, int, int]],
     clears: list[int] | None = None,
+    keys: list[int] | None = None,
     played: list[tuple[int, int]] | None = None,
     by_caller: bool = False,
 ) -> Timeline:
@@ -33,6 +34,7 @@ def timeline(
             for index, (kind, start, end) in enumerate(caller)
         ),
         clears=tuple(Clear(8 * clear, 800) for clear in clears or []),
+        keys=tuple(8 * key for key in keys or []),
         spans=tuple(Span(8 * start, 8 * end) for start, end in (agent if played is None else played)),
         has_caller_hung_up=by_caller,
     )
@@ -126,6 +128,13 @@ def test_a_stop_for_a_noise_is_false_unless_the_agent_goes_on_soon(resumes_at: i
 def test_a_stop_without_any_sound_is_blamed_on_the_background() -> None:
     line = timeline(length=6_000, agent=[(1_000, 2_000)], caller=[], clears=[2_000])
     assert verdict_of(line).stops[0].cause == "the background"
+
+
+def test_a_key_may_stop_the_agent() -> None:
+    line = timeline(length=6_000, agent=[(1_000, 2_000)], caller=[], clears=[2_000], keys=[1_950])
+    assert verdict_of(line).stops == ()
+    late = timeline(length=6_000, agent=[(1_000, 2_000)], caller=[], clears=[2_000], keys=[900, 2_001])
+    assert len(verdict_of(late).stops) == 1
 
 
 def test_a_clear_of_nothing_stops_nobody() -> None:

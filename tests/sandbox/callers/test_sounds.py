@@ -1,24 +1,17 @@
-import wave
 from pathlib import Path
 
 import numpy
 import pytest
 
-from tests.sandbox.callers.voices import tone
+from tests.sandbox.callers.voices import tone, write_wav
 from voice_agent.errors import ScenarioError
 from voice_agent.sandbox.callers import sounds
 from voice_agent.sandbox.callers.sounds import VOICE_DB, NoiseKind
-from voice_agent.sandbox.carrier.sound_files import Samples, read_wav, to_mulaw
+from voice_agent.sandbox.carrier.sound_files import Samples
 
 
 def level_db(samples: Samples) -> float:
     return float(20 * numpy.log10(numpy.sqrt(numpy.mean(numpy.square(samples)))))
-
-
-def write_wav(path: Path, samples: numpy.ndarray, *, rate_hz: int, channels: int = 1, width: int = 2) -> None:
-    with wave.open(str(path), "wb") as file:
-        file.setparams((channels, width, rate_hz, 0, "NONE", ""))
-        file.writeframes(samples.tobytes())
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -74,24 +67,6 @@ def test_trimming_joining_and_framing() -> None:
     assert sounds.audible_range(numpy.zeros(10, numpy.float32)) == (0, 0)
 
 
-def test_wav_files_of_any_rate_width_and_channels(tmp_path: Path) -> None:
-    stereo = numpy.stack([tone(500), tone(500)], axis=1)
-    doubled = numpy.repeat(tone(500), 2)
-    write_wav(tmp_path / "stereo.wav", (stereo * 32_767).astype("<i2"), rate_hz=8_000, channels=2)
-    write_wav(tmp_path / "wide.wav", (doubled * 32_767).astype("<i2"), rate_hz=16_000)
-    write_wav(tmp_path / "bytes.wav", (tone(500) * 127 + 128).astype("u1"), rate_hz=8_000, width=1)
-    for name, tolerance in (("stereo", 0.001), ("wide", 0.05), ("bytes", 0.02)):
-        read = read_wav((tmp_path / f"{name}.wav").read_bytes())
-        assert len(read) == pytest.approx(4_000, abs=2)
-        assert float(numpy.abs(read[100:3_900] - tone(500)[100:3_900]).max()) < tolerance
-
-
-@pytest.mark.parametrize("content", [b"", b"RIFF", b"ID3 an mp3 file"])
-def test_other_files_are_refused(content: bytes) -> None:
-    with pytest.raises(ValueError, match="not a PCM WAV file"):
-        read_wav(content)
-
-
 def test_a_sound_is_looked_for_beside_the_scenario(tmp_path: Path) -> None:
     write_wav(tmp_path / "hello.wav", (tone(100) * 32_767).astype("<i2"), rate_hz=8_000)
     assert len(sounds.load_sound("hello.wav", folder=tmp_path, language="en")) == 800
@@ -100,11 +75,6 @@ def test_a_sound_is_looked_for_beside_the_scenario(tmp_path: Path) -> None:
     (tmp_path / "text.wav").write_text("hello")
     with pytest.raises(ScenarioError, match="text.wav"):
         sounds.load_sound("text.wav", folder=tmp_path, language="en")
-
-
-def test_loud_samples_are_clipped_not_wrapped() -> None:
-    loud = numpy.asarray([2.0, -2.0], numpy.float32)
-    assert numpy.abs(sounds.from_mulaw(to_mulaw(loud))).min() > 0.95
 
 
 @pytest.mark.skipif(not (sounds.ASTERISK_FOLDER / "sounds/en/digits").is_dir(), reason="asterisk-core-sounds-en-wav")

@@ -1,5 +1,8 @@
 """A synthesiser for tests: every character of a text is 10 ms of one tone."""
 
+import wave
+from pathlib import Path
+
 import numpy
 
 from voice_agent.sandbox.carrier.sound_files import Samples, to_mulaw
@@ -19,3 +22,9 @@ def tone_mulaw(milliseconds: int, level: float = 0.3) -> bytes:
 def synthesise(text: str, language: str) -> bytes:
     assert language in ("en", "es")
     return tone_mulaw(MS_PER_CHARACTER * len(text))
+
+
+def write_wav(path: Path, samples: numpy.ndarray, *, rate_hz: int, channels: int = 1, width: int = 2) -> None:
+    with wave.open(str(path), "wb") as file:
+        file.setparams((channels, width, rate_hz, 0, "NONE", ""))
+        file.writeframes(samples.tobytes())

@@ -11,8 +11,8 @@ from twilio.http.async_http_client import AsyncTwilioHttpClient
 from twilio.rest import Client
 
 from tests.sandbox.carrier.server import FakeServer, Person, Wire
-from voice_agent.sandbox.carrier import CallbackFaults, Callee, Carrier, CarrierSettings, RestError, wait_for_calls
-from voice_agent.sandbox.carrier.journal import CallChanged, RestAnswered
+from voice_agent.sandbox.carrier import Callee, Carrier, CarrierSettings, RestError, wait_for_calls
+from voice_agent.sandbox.carrier.journal import RestAnswered
 
 # twilio's asynchronous client still signs in by what aiohttp 3.14 deprecates.
 pytestmark = [
@@ -211,33 +211,3 @@ async def test_the_list_is_filtered_and_paged(carrier: Carrier, twilio: Any) -> 
     assert [call.to for call in everything] == ["+15005550010", "+15005550011", "+15005550010"]
     assert len(await twilio.calls.list_async(to="+15005550010")) == 2
     await wait_for_calls(*carrier.list_calls())
-
-
-async def test_callbacks_may_be_lost_doubled_and_late(server: FakeServer, http: AsyncTwilioHttpClient) -> None:
-    faults = CallbackFaults(duplicated=1.0, delayed=0.5, delay_s=0.05, seed=3)
-    async with Carrier(CarrierSettings(callback_faults=faults)) as carrier:
-        carrier.register(TO, Callee(ring_s=0.0, person=Person))
-        for _ in range(4):
-            await client_of(carrier, http).calls.create_async(
-                to=TO,
-                from_=FROM,
-                twiml="<Response/>",
-                status_callback=f"{server.url}/twiml/status",
-                status_callback_event=["initiated", "ringing", "answered", "completed"],
-            )
-        forms = await server.wait_for("/twiml/status", 32)
-    orders: dict[str, list[int]] = {}
-    for form in forms:
-        orders.setdefault(form["CallSid"], []).append(int(form["SequenceNumber"]))
-    assert all(sorted(order) == [0, 0, 1, 1, 2, 2, 3, 3] for order in orders.values())
-    assert any(order != sorted(order) for order in orders.values())
-
-
-async def test_the_time_limit_ends_a_call(carrier: Carrier, twilio: Any) -> None:
-    carrier.register(TO, Callee(ring_s=0.0, person=Person))
-    call = await twilio.calls.create_async(
-        to=TO, from_=FROM, twiml='<Response><Pause length="600"/></Response>', time_limit=0
-    )
-    await ended(carrier, call.sid)
-    changes = [entry.status for entry in carrier.journal.of_call(call.sid) if isinstance(entry, CallChanged)]
-    assert changes[-1] in ("completed", "no-answer")

@@ -10,8 +10,8 @@ How it reads the timelines
   measured where the agent spoke over the end of the turn (a cut-in), nor where the caller went on first.
 - A barge-in: an interruption that began inside the agent's speech, and a `clear` after its first sample. It stops the
   agent at the last sample heard of that stretch.
-- Any other `clear` that dropped audio is a stop for a noise or a backchannel. It is a false one unless the agent was
-  heard again within `RESUME_MS`.
+- Any other `clear` that dropped audio, but for one within `KEY_STOP_MS` of a key, is a stop for a noise or a
+  backchannel. It is a false one unless the agent was heard again within `RESUME_MS`.
 - An underrun: the carrier had nothing to play for 1 to 1,000 ms inside the agent's speech, with no `clear` and no
   word of the caller in between. A provider that pauses for less than a second between sentences counts as well.
 - Stuck: a turn with no answer in `STUCK_S`.
@@ -38,6 +38,8 @@ RESUME_MS = 700
 STUCK_S = 10.0
 STOP_WITHIN_MS = 2_000
 """A `clear` later than this after the end of an interruption has another cause."""
+KEY_STOP_MS = 1_000
+"""A key stops the agent as words do."""
 UNDERRUN_LEAST_SAMPLES = BYTES_PER_MS
 UNDERRUN_MOST_SAMPLES = RATE_HZ
 
@@ -231,7 +233,8 @@ def _barge_ins(timeline: Timeline, speech: list[Stretch]) -> Iterable[BargeIn]:
 def _stops(timeline: Timeline) -> Iterable[Stop]:
     meant = [utterance for utterance in timeline.utterances if utterance.kind in ANSWERED_KINDS]
     for clear in timeline.clears:
-        if not clear.dropped_bytes or any(_is_for(clear, utterance) for utterance in meant):
+        is_for_key = any(0 <= clear.sample - key <= KEY_STOP_MS * BYTES_PER_MS for key in timeline.keys)
+        if not clear.dropped_bytes or is_for_key or any(_is_for(clear, utterance) for utterance in meant):
             continue
         again = _heard_again(clear.sample, timeline.heard)
         yield Stop(cause=_cause(clear, timeline), at_s=clear.sample / RATE_HZ, resumed_ms=again)

@@ -4,7 +4,7 @@ import msgspec
 
 from voice_agent.sandbox.callers.caller import Caller, Utterance
 from voice_agent.sandbox.carrier import Call
-from voice_agent.sandbox.carrier.journal import Cleared, Journal, StreamOpened
+from voice_agent.sandbox.carrier.journal import Cleared, DigitPressed, Journal, StreamOpened
 from voice_agent.sandbox.carrier.playout import Span
 
 
@@ -24,6 +24,8 @@ class Timeline(msgspec.Struct, frozen=True, kw_only=True):
     """Mu-law: what the caller's end sent, the background included."""
     utterances: tuple[Utterance, ...]
     clears: tuple[Clear, ...]
+    keys: tuple[int, ...]
+    """The samples at which keys were pressed."""
     spans: tuple[Span, ...]
     """When the carrier had audio to play."""
     has_caller_hung_up: bool
@@ -40,6 +42,7 @@ def timeline_of(call: Call, caller: Caller, journal: Journal) -> Timeline:
         said=bytes(caller.said),
         utterances=tuple(caller.utterances),
         clears=tuple(Clear(entry.sample, entry.dropped_bytes) for entry in entries if isinstance(entry, Cleared)),
+        keys=tuple(entry.sample for entry in entries if isinstance(entry, DigitPressed)),
         spans=tuple(call.leg.line.playout.spans) if call.leg.is_answered else (),
         has_caller_hung_up=caller.has_hung_up,
         stream_began=opened[0] if opened else 0,
