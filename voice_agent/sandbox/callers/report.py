@@ -39,8 +39,10 @@ def _turn_table(verdict: Verdict) -> Table:
 def _event_lines(verdict: Verdict) -> list[str]:
     lines = []
     for barge_in in verdict.barge_ins:
-        stopped = "was not stopped" if barge_in.stop_ms is None else f"stopped after {barge_in.stop_ms:.0f} ms"
-        lines.append(f"barge-in at {barge_in.began_s:.1f} s: the agent {stopped}")
+        stopped = "the agent did not stop"
+        if barge_in.clear_ms is not None and barge_in.stop_ms is not None:
+            stopped = f"`clear` after {barge_in.clear_ms:.0f} ms, last heard after {barge_in.stop_ms:.0f} ms"
+        lines.append(f"barge-in at {barge_in.began_s:.1f} s: {stopped}")
     for stop in verdict.stops:
         resumed = "did not go on" if stop.resumed_ms is None else f"went on after {stop.resumed_ms:.0f} ms"
         lines.append(f"stopped at {stop.at_s:.1f} s by {stop.cause!r}: the agent {resumed}")
