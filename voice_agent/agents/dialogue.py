@@ -54,7 +54,7 @@ class ToolUse(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Something a caller may say, and what comes of it."""
 
-    says: tuple[str, ...]
+    says: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
     """Word patterns (`agents.phrases`), for the recogniser's grammar and for understanding."""
 
     also: tuple[str, ...] = ()
@@ -215,7 +215,7 @@ class Script:
             raise AgentDefinitionError("not_understood: at least one sentence is needed")
         for name in states:
             self._check_end(name)
-        self._check_templates()
+        self._check_slots()
 
     def _check_end(self, name: str) -> None:
         seen = {name}
@@ -225,13 +225,16 @@ class Script:
         if following:
             raise AgentDefinitionError(f"states.{name}.next: leads back to {following!r}, so that it would never end")
 
-    def _check_templates(self) -> None:
-        texts = [rule.reply for rule in self._dialogue.rules()]
-        texts += [text for state in self._dialogue.states.values() for text in (state.question, state.again)]
-        for text in texts:
-            for _, slot, _, _ in string.Formatter().parse(text):
-                if slot is not None and slot not in self._dialogue.slots:
-                    raise AgentDefinitionError(f"{text!r}: there is no slot {slot!r}")
+    def _check_slots(self) -> None:
+        states, rules = self._dialogue.states.values(), tuple(self._dialogue.rules())
+        texts = [rule.reply for rule in rules] + [text for state in states for text in (state.question, state.again)]
+        named = [(text, slot) for text in texts for _, slot, _, _ in string.Formatter().parse(text) if slot is not None]
+        named += [(f"states.{name}", slot) for name, state in self._dialogue.states.items() for slot in state.when]
+        named += [(f"states.{name}", state.slot) for name, state in self._dialogue.states.items() if state.slot]
+        named += [(f"rule {rule.says[0]!r}", slot) for rule in rules for slot in (*rule.sets, *rule.forgets)]
+        for where, slot in named:
+            if slot not in self._dialogue.slots:
+                raise AgentDefinitionError(f"{where}: there is no slot {slot!r}")
 
 
 @dataclass(slots=True)

@@ -57,7 +57,7 @@ class Upsampler:
         """audioop's own record of where it was; None at the start of a stream."""
 
     def feed(self, mulaw_audio: bytes) -> bytes:
-        """Return twice as many samples, four times as many bytes."""
+        """Return twice as many samples (one less at the start of a stream), four times as many bytes."""
         pcm16, self._last_sample = audioop.ratecv(
             mulaw.decode(mulaw_audio), 2, 1, mulaw.RATE_HZ, 2 * mulaw.RATE_HZ, self._last_sample
         )

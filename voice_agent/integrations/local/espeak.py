@@ -179,7 +179,7 @@ class EspeakTextToSpeech:
 
     async def close(self) -> None:
         """End the thread, after the work of streams that are still open."""
-        await asyncio.get_running_loop().run_in_executor(None, self._executor.shutdown)
+        await asyncio.to_thread(self._executor.shutdown)
 
 
 class _Turn:
@@ -188,7 +188,7 @@ class _Turn:
     def __init__(self, number: int) -> None:
         self.number = number
         self.is_over = False
-        """Cancelled or failed: nothing more is made, nothing more is reported."""
+        """Finished, cancelled or failed: nothing more is made, nothing more is reported."""
         self.audio_bytes = 0
         """Mu-law made so far; written by the thread only."""
         self.previous_text = ""
@@ -207,30 +207,31 @@ class EspeakStream:
         self._listener = listener
         self._loop = asyncio.get_running_loop()
         self._turns: dict[int, _Turn] = {}
+        """All turns of the call: what still comes in for one that is over must not open it again."""
+        self._is_closed = False
         self._latest_work: Future[None] | None = None
 
     def speak(self, turn: int, text: str) -> None:
         """Synthesise `text` after what the turn already has."""
         opened = self._turns.setdefault(turn, _Turn(turn))
-        if text.strip() and not opened.is_over:
+        if text.strip() and not opened.is_over and not self._is_closed:
             self._latest_work = self._executor.submit(self._synthesise, opened, text)
 
     def finish(self, turn: int) -> None:
         """No more text follows in this turn."""
         opened = self._turns.setdefault(turn, _Turn(turn))
-        if opened.is_over:
-            del self._turns[turn]
-        else:
+        if not opened.is_over and not self._is_closed:
             self._latest_work = self._executor.submit(self._report, self._finished, opened)
 
     def cancel(self, turn: int) -> None:
         """Stop the turn: after this call nothing is reported for it."""
-        if opened := self._turns.pop(turn, None):
+        if opened := self._turns.get(turn):
             opened.is_over = True
 
     async def close(self) -> None:
         """Stop every turn and wait for the thread to let go of them."""
-        for turn in tuple(self._turns):
+        self._is_closed = True
+        for turn in self._turns:
             self.cancel(turn)
         if self._latest_work is not None:
             await asyncio.wrap_future(self._latest_work)
@@ -259,7 +260,7 @@ class EspeakStream:
 
     def _finished(self, turn: _Turn) -> None:
         if not turn.is_over:
-            del self._turns[turn.number]
+            turn.is_over = True
             self._listener.on_finished(turn.number)
 
     def _failed(self, turn: _Turn, error: ProviderError) -> None:
