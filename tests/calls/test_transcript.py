@@ -216,3 +216,21 @@ def test_as_text_it_reads_like_a_play() -> None:
         "[01:06.0] Tool: end_call({}) -> ok",
         "[10:00.0] Keys: 1#",
     ]
+
+
+def test_a_sound_that_interrupted_nothing_is_not_the_beginning_of_the_next_turn() -> None:
+    call = Call()
+    call.greet()
+    call.say("Where are you?", at=3.0)
+    call.answer("At the harbour, beside the old lighthouse.", at=3.4)
+    call.play(
+        ev.SpeechStarted(at=4.1, began_at=4.0),
+        ev.SpeechStopped(at=4.6, ended_at=4.5),
+        ev.TranscriptFinal(at=4.7, text="Mhm."),
+        ev.PlaybackFinished(at=7.0, turn=call.turn),
+    )
+    call.say("Thank you.", at=9.0)
+    call.end(at=9.5)
+    last = built(call).entries[-1]
+    assert isinstance(last, CallerSaid)
+    assert (last.text, last.started_at, last.ended_at) == ("Thank you.", 8.0, 9.0)

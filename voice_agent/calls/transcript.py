@@ -19,6 +19,7 @@ from voice_agent.pipeline.actions import (
     AnyAction,
     CancelReply,
     ConfirmReply,
+    ResumePlayback,
     ReviseHistory,
     RunTool,
     Speak,
@@ -121,6 +122,9 @@ class TranscriptBuilder:
         """Turns whose reply went unheard: the caller's words may come again, together with more."""
         self._finals: list[str] = []
         self._interim = ""
+        self._is_sounding = False
+        self._is_over_agent = False
+        """Whether the caller's last sound began over a reply that it has not stopped for good."""
         self._began_at: float | None = None
         self._ended_at: float | None = None
         self.is_complete = False
@@ -149,8 +153,7 @@ class TranscriptBuilder:
     def _note_event(self, event: AnyEvent) -> bool:
         match event:
             case SpeechStarted():
-                self._began_at = event.began_at if self._began_at is None else self._began_at
-                self._ended_at = None
+                self._begin_caller(event)
             case SpeechStopped():
                 self._ended_at = event.ended_at
             case TranscriptUpdated():
@@ -168,14 +171,23 @@ class TranscriptBuilder:
                 self._press(event)
         return False
 
+    def _begin_caller(self, event: SpeechStarted) -> None:
+        if self._is_over_agent:
+            self._forget_speech()  # of a sound that interrupted nothing
+        self._is_over_agent = self._is_sounding
+        self._began_at = event.began_at if self._began_at is None else self._began_at
+        self._ended_at = None
+
     def _begin_agent(self, event: PlaybackStarted) -> None:
         if event.turn in self._speaking and event.turn not in self._agent:
             text = self._speaking.pop(event.turn)
             entry = AgentSaid(started_at=event.at, ended_at=event.at, turn=event.turn, text=text)
             self._agent[event.turn] = entry
             self._entries.append(entry)
+            self._is_sounding = True
 
     def _finish_agent(self, turn: int, at: float) -> bool:
+        self._is_sounding = False
         entry = self._agent.get(turn)
         if entry is None:
             return False
@@ -212,9 +224,8 @@ class TranscriptBuilder:
                 self._speak(action)
             case RunTool():
                 self._entries.append(_tool_run(action, at))
-            case StopPlayback():
-                if entry := self._agent.get(action.turn):
-                    entry.ended_at = at
+            case StopPlayback() | ResumePlayback():
+                self._switch(at, action)
             case TrimHistory():
                 return self._interrupt(action.turn)
             case CancelReply():
@@ -226,6 +237,11 @@ class TranscriptBuilder:
             entry.text = _joined(entry.text, action.text)
         else:
             self._speaking[action.turn] = _joined(self._speaking.get(action.turn, ""), action.text)
+
+    def _switch(self, at: float, action: StopPlayback | ResumePlayback) -> None:
+        self._is_sounding = isinstance(action, ResumePlayback)
+        if not self._is_sounding and (entry := self._agent.get(action.turn)):
+            entry.ended_at = at
 
     def _take_turn(self, turn: int, at: float) -> bool:
         """The caller's words of a turn are settled; they replace those of a turn that was taken back."""
@@ -265,6 +281,7 @@ class TranscriptBuilder:
 
     def _cancel(self, turn: int) -> None:
         """A reply is withdrawn. What began to sound remains, as interrupted; of the rest nothing does."""
+        self._is_over_agent = False
         self._speaking.pop(turn, None)
         self._questions.pop(turn, None)
         entry = self._agent.get(turn)
