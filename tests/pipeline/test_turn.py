@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from tests.pipeline.turn_world import LINES, Story, settings_for_tests
@@ -279,6 +280,22 @@ def test_a_stale_timer_is_void_once_the_turn_is_over() -> None:
     assert story.turn == turn
 
 
+def test_words_that_recognition_takes_back_are_no_turn() -> None:
+    story = _speculating()
+    assert story.play(ev.TranscriptUpdated(at=3.18, text="")) == ()
+    assert act.CancelReply(turn=2) in story.until(5.0)
+    assert (story.machine.user, story.agent()) == (User.SILENT, Agent.IDLE)
+    assert story.deadline() == pytest.approx(4.5 + story.machine.settings.idle_s)
+
+
+def test_a_mumble_is_prompted_for_where_there_is_no_line_for_it() -> None:
+    story = Story(TurnSettings(lines=msgspec.structs.replace(LINES, not_understood=""))).greet()
+    story.play(ev.SpeechStarted(at=3.0, began_at=2.9), ev.VoiceConfirmed(at=3.1, began_at=2.9))
+    story.play(ev.SpeechStopped(at=3.7, ended_at=3.6))
+    said = [action.text for action in story.until(14.0) if isinstance(action, act.Speak)]
+    assert said == ["Are you there?"]
+
+
 def test_a_voice_without_words_is_asked_again_once() -> None:
     story = Story().greet()
 
@@ -505,6 +522,18 @@ def test_a_reply_whose_tools_have_run_is_kept_when_the_caller_goes_on() -> None:
     assert done == (act.TrimHistory(turn=2), act.CancelReply(turn=2))
 
 
+def test_a_sound_and_then_a_voice_before_the_greeting_are_heard_out() -> None:
+    """The verdict on the sound must not fall on what is said to an agent that has given way."""
+    story = Story()
+    story.play(ev.CallStarted(at=0.0), ev.SpeechStarted(at=0.06, began_at=0.0), ev.SpeechStopped(at=0.3, ended_at=0.2))
+    assert story.play(ev.VoiceConfirmed(at=0.4, began_at=0.3)) == (act.CancelReply(turn=1),)
+    story.play(ev.SpeechStopped(at=0.7, ended_at=0.6))
+    story.until(1.0)
+    assert story.play(ev.TranscriptUpdated(at=1.0, text="Good morning"))
+    story.until(2.0)
+    assert story.agent() is Agent.THINKING
+
+
 def test_a_voice_over_the_greeting_before_it_sounds_withdraws_it() -> None:
     story = Story()
     story.play(ev.CallStarted(at=0.0), ev.SpeechStarted(at=0.06, began_at=0.0))
@@ -518,6 +547,41 @@ def test_the_end_of_playback_leaves_a_pause_to_be_judged() -> None:
     story.play(ev.TranscriptFinal(at=5.6, text="Yes."))
     story.until(6.0)
     assert story.machine.agent is Agent.THINKING
+
+
+def test_words_that_did_not_interrupt_and_outlast_the_reply_are_a_turn() -> None:
+    """Nothing else may ever come for them: no voice activity, no commit, no final."""
+    story = Story().speaking()
+    assert story.play(ev.TranscriptUpdated(at=5.3, text="no")) == ()
+    story.play(ev.PlaybackFinished(at=5.5, turn=2))
+    assert act.StartReply(turn=3, text="no", confirmed=False) in story.until(6.5)
+    assert story.agent() is Agent.THINKING
+
+
+def test_words_under_noise_that_outlasts_the_reply_are_a_turn() -> None:
+    story = Story().speaking()
+    story.play(ev.SpeechStarted(at=5.06, began_at=5.0), ev.TranscriptUpdated(at=5.3, text="no"))
+    story.play(ev.PlaybackFinished(at=5.5, turn=2))
+    assert act.CommitTranscript() in story.until(8.5)
+    assert story.agent() is Agent.THINKING
+
+
+def test_a_backchannel_is_not_judged_before_the_sound_is_over() -> None:
+    story = Story().speaking()
+    story.play(ev.SpeechStarted(at=5.06, began_at=5.0))
+    assert story.play(ev.TranscriptUpdated(at=5.3, text="mhm"), ev.TranscriptFinal(at=5.4, text="mhm")) == ()
+    assert (story.machine.user, story.agent()) == (User.SPEAKING, Agent.SPEAKING)
+    stopped = _stopped()
+    assert stopped.play(ev.TranscriptUpdated(at=5.3, text="mhm"), ev.TranscriptFinal(at=5.4, text="mhm")) == ()
+    assert stopped.agent() is Agent.STOPPED
+
+
+def test_a_second_sound_over_the_agent_has_a_verdict_of_its_own() -> None:
+    story = Story().speaking()
+    story.play(ev.SpeechStarted(at=5.06, began_at=5.0), ev.SpeechStopped(at=5.5, ended_at=5.4))
+    story.play(ev.SpeechStarted(at=5.8, began_at=5.7))
+    assert story.until(7.0) == ()
+    assert (story.machine.user, story.agent()) == (User.SPEAKING, Agent.SPEAKING)
 
 
 # --- keys -------------------------------------------------------------------------------------------------------
@@ -576,6 +640,22 @@ def test_noise_does_not_hold_the_prompt_back() -> None:
     story = Story().greet()
     story.play(ev.SpeechStarted(at=9.0, began_at=8.9))
     assert act.Speak(turn=2, text="Are you there?", is_line=True) in story.until(10.0)
+
+
+def test_a_turn_that_is_about_to_be_taken_is_not_prompted() -> None:
+    story = Story(TurnSettings(lines=LINES, idle_s=0.1)).speaking()
+    story.play(ev.SpeechStarted(at=5.06, began_at=5.0), ev.TranscriptUpdated(at=5.3, text="Tomorrow"))
+    story.play(ev.SpeechStopped(at=5.45, ended_at=5.4), ev.PlaybackFinished(at=5.5, turn=2))
+    done = story.until(8.0)
+    assert act.StartReply(turn=3, text="Tomorrow", confirmed=False) in done
+    assert LINES.idle_prompts[0] not in [action.text for action in done if isinstance(action, act.Speak)]
+
+
+def test_a_timer_that_is_due_again_at_once_does_not_hold_the_call() -> None:
+    story = Story(TurnSettings(lines=LINES, idle_s=0.0)).greet()
+    story.play(ev.SpeechStarted(at=2.1, began_at=2.0), ev.VoiceConfirmed(at=2.2, began_at=2.0))
+    assert story.play(ev.DeadlinePassed(at=2.3)) == ()
+    assert story.deadline() == 2.3
 
 
 def test_a_caller_may_answer_the_goodbye_of_silence() -> None:

@@ -7,7 +7,10 @@ from tests.pipeline.turn_world import LINES, settings_for_tests
 from voice_agent.pipeline import actions as act
 from voice_agent.pipeline import events as ev
 from voice_agent.pipeline.turn import TurnMachine
+from voice_agent.pipeline.turn_settings import TurnSettings
 from voice_agent.pipeline.turn_tables import Agent, Phase, User
+
+NEVER_S = 1e6
 
 WORDS = st.sampled_from(["", "mhm", "okay", "yes", "I'd like a table", "no wait", "my number is", "555 12", "and", "."])
 REPLIES = st.sampled_from(["Sure, ", "I can ", "do that. ", "What day ", "suits you?", "", "1,000 ", "…"])
@@ -177,11 +180,32 @@ def test_no_call_breaks_the_rules(steps: list[Step]) -> None:
     assert machine.handle(ev.SpeechStarted(at=at + 1, began_at=at + 1)) == ()
 
 
+def _live_on(machine: TurnMachine, at: float) -> float:
+    """Let the world go on by one step: the model fails, tools return, lines are heard, else time passes."""
+    turn = machine.turn
+    if machine.agent is Agent.THINKING:
+        if not machine.handle(ev.ReplyFailed(at=at, turn=turn, reason="x")):
+            machine.handle(ev.ToolFinished(at=at, turn=turn, call_id="c1", result="ok"))
+            machine.handle(ev.PlaybackStarted(at=at, turn=machine.turn))
+    elif machine.agent is Agent.SPEAKING:
+        machine.handle(ev.ToolFinished(at=at, turn=turn, call_id="c1", result="ok"))
+        machine.handle(ev.ReplyFinished(at=at, turn=turn))
+        machine.handle(ev.PlaybackFinished(at=at, turn=turn))
+    else:
+        assert machine.deadline is not None
+        at = max(at, machine.deadline)
+        machine.handle(ev.DeadlinePassed(at=at))
+    return at
+
+
 @settings(max_examples=300)
 @given(_events())
 def test_every_call_left_alone_comes_to_an_end(steps: list[Step]) -> None:
-    """Dead air is a defect: from any point, with a silent caller and working playback, the agent says goodbye."""
-    machine = TurnMachine(settings_for_tests())
+    """Dead air is a defect: from any point, with a silent caller and working playback, the agent says goodbye.
+
+    The longest duration ends no call here: none may need it.
+    """
+    machine = TurnMachine(TurnSettings(lines=LINES, duration_s=NEVER_S))
     at = 0.0
     machine.handle(ev.CallStarted(at=at))
     for kind, later, detail in steps:
@@ -192,21 +216,9 @@ def test_every_call_left_alone_comes_to_an_end(steps: list[Step]) -> None:
     for _ in range(200):
         if machine.phase is not Phase.ACTIVE:
             break
-        if (
-            machine.agent is Agent.THINKING
-            and machine.handle(ev.ReplyFailed(at=at, turn=machine.turn, reason="x")) == ()
-        ):
-            machine.handle(ev.ToolFinished(at=at, turn=machine.turn, call_id="c1", result="ok"))
-            machine.handle(ev.PlaybackStarted(at=at, turn=machine.turn))
-        elif machine.agent is Agent.SPEAKING:
-            machine.handle(ev.ToolFinished(at=at, turn=machine.turn, call_id="c1", result="ok"))
-            machine.handle(ev.ReplyFinished(at=at, turn=machine.turn))
-            machine.handle(ev.PlaybackFinished(at=at, turn=machine.turn))
-        else:
-            assert machine.deadline is not None
-            at = max(at, machine.deadline)
-            machine.handle(ev.DeadlinePassed(at=at))
+        at = _live_on(machine, at)
     assert machine.phase in (Phase.ENDING, Phase.ENDED)
+    assert at < NEVER_S
 
 
 def test_lines_list_every_phrase() -> None:

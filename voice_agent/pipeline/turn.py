@@ -165,10 +165,7 @@ class TurnMachine:
             return
         self.phase = Phase.ACTIVE
         self._timers[Timer.DURATION] = self._at + self.settings.duration_s
-        if self.settings.lines.greeting:
-            self._say_line(self.settings.lines.greeting)
-        else:
-            self._timers[Timer.IDLE] = self._at + self.settings.idle_s
+        self._say_line(self.settings.lines.greeting)
 
     def _end_call(self) -> None:
         self.phase = Phase.ENDED
@@ -181,8 +178,7 @@ class TurnMachine:
         self._say_line(self.settings.lines.goodbye, last=HangUp(reason="duration"), interruptible=False)
 
     def _force_last(self) -> None:
-        if self._reply.last is not None:
-            self._do_last(self._reply.last)
+        self._do_last(self._reply.last or HangUp(reason="agent"))
 
     def _do_last(self, last: HangUp | TransferCall) -> None:
         self.phase = Phase.ENDING
@@ -225,17 +221,20 @@ class TurnMachine:
             return
         self._disarm(Timer.IDLE)
         if self.user is User.SILENT:
-            # Too soft for voice activity, but recognised: the words themselves are the speech.
-            self.user = User.PAUSED
-            self._utterance.begin(event.at)
-            self._utterance.ended_at = event.at
-            self._arm_pause()
+            self._begin_unvoiced_turn()
         if self.user is User.PAUSED:
             self._speculate()
             self._consider_endpoint()
         elif changed:
             self._timers[Timer.STALE] = event.at + self.settings.stale_s
             self._keep_speculation()
+
+    def _begin_unvoiced_turn(self) -> None:
+        """Too soft for voice activity, but recognised: the words themselves are the speech."""
+        self.user = User.PAUSED
+        self._utterance.begin(self._at)
+        self._utterance.ended_at = self._at
+        self._arm_pause()
 
     def _update_utterance(self, event: TranscriptUpdated | TranscriptFinal) -> bool:
         if isinstance(event, TranscriptUpdated):
@@ -258,8 +257,6 @@ class TurnMachine:
 
     def _end_stale_speech(self) -> None:
         """Voice activity goes on, the words do not: noise. The turn ends by the words."""
-        if self.user is not User.SPEAKING or not self._floor_is_callers():
-            return
         self.user = User.PAUSED
         self._utterance.ended_at = self._at
         self._commit()
@@ -295,12 +292,13 @@ class TurnMachine:
     def _give_up_words(self) -> None:
         """A sound was heard and no words came for it."""
         was_speech = self._utterance.voiced and self._utterance.duration_s >= self.settings.speech_s
+        self._silence_agent()  # a speculation on words that recognition took back
         self._drop_utterance()
-        if was_speech and not self._asked_again and self.agent is Agent.IDLE:
+        if was_speech and not self._asked_again:
             self._asked_again = True
             self._say_line(self.settings.lines.not_understood)
-        elif self.agent is Agent.IDLE:
-            self._timers.setdefault(Timer.IDLE, self._at + self.settings.idle_s)
+        else:
+            self._timers[Timer.IDLE] = self._at + self.settings.idle_s
 
     # --- the agent's turn -------------------------------------------------------------------------------------
     def _floor_is_callers(self) -> bool:
@@ -383,6 +381,8 @@ class TurnMachine:
         if not text:
             if last is not None:
                 self._do_last(last)
+            else:
+                self._timers[Timer.IDLE] = self._at + self.settings.idle_s
             return
         self._disarm(Timer.IDLE)
         self.turn += 1
@@ -511,6 +511,15 @@ class TurnMachine:
         self._timers[Timer.IDLE] = self._at + self.settings.idle_s
         if self.user is User.PAUSED:
             self._arm_pause()
+        elif self._utterance.has_words:
+            self._take_up_words()
+
+    def _take_up_words(self) -> None:
+        """Words that were too few to interrupt the agent outlast it: they are a turn, and no newer ones need come."""
+        if self.user is User.SPEAKING:
+            self._timers[Timer.STALE] = self._at + self.settings.stale_s
+        else:
+            self._begin_unvoiced_turn()
 
     # --- interruptions ----------------------------------------------------------------------------------------
     def _take_back(self, event: VoiceConfirmed) -> None:
@@ -590,7 +599,6 @@ class TurnMachine:
             self._rejoin()
         else:
             self._silence_agent()
-        self._disarm(Timer.VERDICT)
         if self.user is not User.SPEAKING:
             if self.user is User.SILENT:
                 self.user = User.PAUSED
@@ -614,7 +622,7 @@ class TurnMachine:
         if not self._is_interruptible() or len(self._utterance.keys) >= MOST_KEYS:
             return
         self._silence_agent()
-        self._disarm(*_PAUSE_TIMERS, Timer.STALE, Timer.IDLE, Timer.VERDICT)
+        self._disarm(*_PAUSE_TIMERS, Timer.STALE, Timer.IDLE)
         self._utterance.keys += event.digit
         if event.digit == "#":
             self._take_turn()
@@ -694,7 +702,7 @@ class TurnMachine:
         self._out.append(CancelReply(turn=self.turn))
         self._move(Step.WITHDRAW)
         self.turn += 1
-        self._disarm(Timer.FILLER, Timer.REPLY, Timer.GOODBYE)
+        self._disarm(Timer.FILLER, Timer.REPLY, Timer.GOODBYE, Timer.VERDICT)
 
     def _silence_agent(self) -> None:
         """Bring the agent to IDLE from wherever it is; of what was begun, only what was heard remains."""
