@@ -43,6 +43,8 @@ ANSWER_S = 5.0
 """A commit without an answer for so long is a worker that hangs. It takes 25 ms, and 0.4 s where a decoder loads."""
 
 TICK_S = 1.0
+"""How often that is looked at."""
+
 MAX_FAILURES = 2
 """In a row, without an answer in between."""
 
@@ -50,7 +52,14 @@ MAX_FAILURES = 2
 class LocalSpeechToText:
     """The SpeechToText port over a worker process."""
 
-    def __init__(self, dialogue: Dialogue, *, max_streams: int = MAX_STREAMS) -> None:
+    def __init__(
+        self,
+        dialogue: Dialogue,
+        *,
+        max_streams: int = MAX_STREAMS,
+        answer_s: float = ANSWER_S,
+        tick_s: float = TICK_S,
+    ) -> None:
         """Raises ProviderRefused for another language than English, or where the extra `[local]` is not installed."""
         _check_language(dialogue.language)
         if find_spec("pocketsphinx") is None:
@@ -59,10 +68,13 @@ class LocalSpeechToText:
             )
         self._grammar = pack(Kind.GRAMMAR, payload=msgspec.msgpack.encode(from_dialogue(dialogue)))
         self._max_streams = max_streams
+        self._answer_s = answer_s
+        self._tick_s = tick_s
         self._streams: dict[int, LocalTranscriptionStream] = {}
         self._opened = 0
         self._worker_input: asyncio.StreamWriter | None = None
         self._is_ready = asyncio.Event()
+        self._ready_at = 0.0
         self._failures = 0
         self._supervision: asyncio.Task[None] | None = None
         self._error: ProviderError | None = None
@@ -157,7 +169,7 @@ class LocalSpeechToText:
             reading = asyncio.create_task(output.read(65_536))
             try:
                 while not reading.done():
-                    await asyncio.wait((reading,), timeout=TICK_S)
+                    await asyncio.wait((reading,), timeout=self._tick_s)
                     self._check_answers()
             finally:
                 await _cancelled(reading)
@@ -168,8 +180,11 @@ class LocalSpeechToText:
                 self._receive(frame)
 
     def _check_answers(self) -> None:
-        now = asyncio.get_running_loop().time()
-        if self._is_ready.is_set() and any(stream.waits_since < now - ANSWER_S for stream in self._streams.values()):
+        if not self._is_ready.is_set():
+            return
+        # A new worker has its own time for what the last one left unanswered.
+        waits_since = max(self._ready_at, min((s.waits_since for s in self._streams.values()), default=float("inf")))
+        if waits_since < asyncio.get_running_loop().time() - self._answer_s:
             raise ProviderUnavailable(PROVIDER, "the recognition worker hangs")
 
     def _receive(self, frame: Frame) -> None:
@@ -177,6 +192,7 @@ class LocalSpeechToText:
             raise ProviderRefused(PROVIDER, frame.payload.decode())
         if frame.kind is Kind.READY:
             self._is_ready.set()
+            self._ready_at = asyncio.get_running_loop().time()
             for stream in self._streams.values():
                 stream.replay()
         elif known := self._streams.get(frame.stream):
