@@ -192,6 +192,11 @@ class Rig:
 
         return await asyncio.gather(*(one(number) for number in range(calls)))
 
+    def hang_up(self) -> None:
+        """End every call, from the carrier's side; `call` returns once they have ended."""
+        for call in self.carrier.list_calls():
+            call.hang_up()
+
     async def latency(self, call_sid: str) -> LatencyReport:
         """Return what the server itself measured of a call, once it is written. Raises FileNotFoundError."""
         path = call_files(self.data_dir, call_sid).latency
