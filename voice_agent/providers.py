@@ -73,6 +73,10 @@ class Providers:
         self._tts = _TEXT_TO_SPEECH[settings.text_to_speech](settings, agent)
         self._voice = _voice(settings, agent, agent.definition.voice or settings.elevenlabs.voice_id)
         self._llm = _language_model(settings, agent, session)
+        if isinstance(self._stt, LocalSpeechToText):
+            # It has a process of its own, which loads its model now and not while the first caller speaks.
+            self._exit.push_async_callback(self._stt.close)
+            await self._stt.start()
         await load_machinery()
         await self._llm.warm_up()
         self._lines = LineBook(self._tts, self._voice, cache, provider=settings.text_to_speech)
