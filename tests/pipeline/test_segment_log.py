@@ -114,6 +114,18 @@ def test_a_new_connection_knows_no_items() -> None:
     assert list(log.take_finals()) == ["one"]
 
 
+def test_an_answer_that_overtook_an_older_one_outlives_the_connection() -> None:
+    log = SegmentLog()
+    for number, item_id in enumerate("ab"):
+        log.add(b"x")
+        log.commit(float(number))
+        log.claim(item_id)
+    log.answer("two", "b")
+    log.restart()
+    log.answer("one", "z")
+    assert list(log.take_finals()) == ["one", "two"]
+
+
 @given(st.lists(st.sampled_from(["add", "commit", "answer", "restart"]), max_size=60))
 def test_every_commit_has_one_answer_in_order(steps: list[str]) -> None:
     log = SegmentLog()
