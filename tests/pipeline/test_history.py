@@ -56,7 +56,7 @@ def test_a_line_after_the_synthesised_words_keeps_its_own_times() -> None:
 
 @pytest.mark.parametrize(
     ("heard_ms", "heard"),
-    [(0.0, ""), (500.0, "It costs"), (1_000.0, "It costs 50 euros"), (9_000.0, "It costs 50 euros")],
+    [(0.0, ""), (600.0, "It costs"), (1_000.0, "It costs 50 euros"), (9_000.0, "It costs 50 euros")],
 )
 def test_without_word_times_the_share_of_the_audio_decides(heard_ms: float, heard: str) -> None:
     spoken = SpokenReply()
