@@ -20,6 +20,7 @@ serve: setup ## answer real calls with the accounts in .env
 
 test: setup style types imports ## everything that must hold before a change goes in
 	@$(BIN)/voice-agent settings --check docs/settings.md
+	@$(BIN)/python scripts/turn_diagram.py --check docs/turn-machine.md
 	@$(BIN)/pytest --cov --cov-report=term-missing:skip-covered
 
 style: ## lint and formatting
@@ -45,6 +46,7 @@ format: ## mend formatting and what the linter can mend
 
 docs: ## write the generated pages again
 	@$(BIN)/voice-agent settings > docs/settings.md
+	@$(BIN)/python scripts/turn_diagram.py > docs/turn-machine.md
 
 lock: ## resolve the requirements again, keeping pins that still fit (UPGRADE=1 takes the newest)
 	@$(UV) pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header $(if $(UPGRADE),--upgrade) \

@@ -173,11 +173,13 @@ class TurnMachine:
         self._silence_agent()
 
     def _end_of_time(self) -> None:
+        """The call has lasted as long as it may: say goodbye, not to be interrupted, and hang up."""
         self._silence_agent()
         self._drop_utterance()
         self._say_line(self.settings.lines.goodbye, last=HangUp(reason="duration"), interruptible=False)
 
     def _force_last(self) -> None:
+        """The last words were not heard to their end in time: hang up or transfer all the same."""
         self._do_last(self._reply.last or HangUp(reason="agent"))
 
     def _do_last(self, last: HangUp | TransferCall) -> None:
@@ -209,6 +211,7 @@ class TurnMachine:
         self._consider_endpoint()
 
     def _commit(self) -> None:
+        """Ask for the final transcript of what was said before the pause."""
         self._disarm(Timer.COMMIT)
         self._utterance.commit(self._at)
         self._out.append(CommitTranscript())
@@ -484,9 +487,6 @@ class TurnMachine:
         is_silent = self.agent is Agent.THINKING or (self.agent is Agent.SPEAKING and self._reply.waiting)
         if is_silent and not self._reply.is_line and self.settings.lines.filler:
             self._out.append(Speak(turn=self.turn, text=self.settings.lines.filler, is_line=True, is_aside=True))
-
-    def _miss_reply(self) -> None:
-        self._apologise()
 
     # --- hearing it -------------------------------------------------------------------------------------------
     def _play(self, _event: PlaybackStarted) -> None:

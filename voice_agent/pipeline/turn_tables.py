@@ -97,7 +97,6 @@ USER_TABLE: dict[tuple[User, type], User] = {
 AGENT_TABLE: dict[tuple[Agent, Step], Agent] = {
     (Agent.IDLE, Step.SPECULATE): Agent.SPECULATING,
     (Agent.IDLE, Step.REPLY): Agent.THINKING,
-    (Agent.SPECULATING, Step.SPECULATE): Agent.SPECULATING,
     (Agent.SPECULATING, Step.REPLY): Agent.THINKING,
     (Agent.SPECULATING, Step.WITHDRAW): Agent.IDLE,
     (Agent.THINKING, Step.PLAY): Agent.SPEAKING,
@@ -166,7 +165,7 @@ TIMERS: dict[Timer, str] = {
     Timer.STALE: "_end_stale_speech",
     Timer.VERDICT: "_dismiss_sound",
     Timer.FILLER: "_fill",
-    Timer.REPLY: "_miss_reply",
+    Timer.REPLY: "_apologise",
     Timer.IDLE: "_prompt",
     Timer.DIGITS: "_take_turn",
     Timer.DURATION: "_end_of_time",
