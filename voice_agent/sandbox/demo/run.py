@@ -162,13 +162,13 @@ def heard_of(files: CallFiles, turn: int) -> str | None:
 def summary(demo: Demo) -> Table:
     """Return what came of the call as a table."""
     verdict, report = demo.verdict, demo.report
-    stops_ms = [barge_in.stop_ms for barge_in in verdict.barge_ins if barge_in.stop_ms is not None]
+    clears_ms = [barge_in.clear_ms for barge_in in verdict.barge_ins if barge_in.clear_ms is not None]
     table = Table(title="What the caller experienced", title_justify="left")
     table.add_column("measured on the caller's line")
     table.add_column("", justify="right")
     table.add_row("turns answered", str(report.turns))
     table.add_row("interruptions that stopped the agent", str(report.barge_ins))
-    table.add_row("  until the agent was silent", _ms(max(stops_ms, default=None)))
+    table.add_row("  first sound to the agent's audio cleared", _ms(max(clears_ms, default=None)))
     table.add_row("false stops (“mhm”, coughs)", str(report.false_stops))
     table.add_row("turns without an answer", str(report.stuck))
     table.add_row("gaps inside replies", _ms(report.underrun_ms))
