@@ -21,6 +21,7 @@ from voice_agent.agents.spoken import plain_words
         ("25:70", "twenty five seven zero"),
         (" ", ""),
         ("...", ""),
+        ("0_0", "zero zero"),
     ],
 )
 def test_written_english_becomes_words(text: str, words: str) -> None:

@@ -14,7 +14,7 @@ _TENS = ("zero", "ten", "twenty", "thirty", "forty", "fifty")
 
 _CLOCK = re.compile(r"\b(\d{1,2})[:.](\d\d)\b")
 _NUMBER = re.compile(r"\d+")
-_NOT_A_WORD = re.compile(r"[^\w']+|_")
+_NOT_A_WORD = re.compile(r"(?:[^\w']|_)+")
 
 
 def plain_words(text: str, language: str) -> str:
