@@ -1,6 +1,7 @@
 """The command line as a user runs it: a process of its own, its output and its exit code."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -48,7 +49,7 @@ def test_without_a_command_it_lists_them(run: Runner) -> None:
     done = run("--help")
 
     assert done.returncode == 0
-    for command in ("doctor", "replay", "settings", "version"):
+    for command in ("demo", "doctor", "replay", "serve", "settings", "simulate", "version"):
         assert command in done.stdout
 
 
@@ -104,6 +105,35 @@ def test_f57_doctor_names_every_bad_setting_and_shows_no_value(run: Runner) -> N
     for name in ("PORT", "TWILIO_ACCOUNT_SID", "ELEVENLABS_API_KEY"):
         assert name in done.stdout
     assert CANARY not in done.stdout + done.stderr
+
+
+def test_simulate_lists_its_scenarios_and_wants_one(run: Runner) -> None:
+    listed = run("simulate", "--list")
+    assert listed.returncode == 0
+    assert "demo" in [line.split()[0] for line in listed.stdout.splitlines()]
+
+    assert run("simulate").returncode == 2
+    unknown = run("simulate", "no_such_scenario")
+    assert unknown.returncode == 1
+    assert unknown.stderr.startswith("voice-agent:")
+
+
+def test_a_server_that_belongs_to_another_process_ends_with_it(tmp_path: Path) -> None:
+    inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    with subprocess.Popen(
+        [sys.executable, "-m", "voice_agent", "serve", "--port", "0", "--until-stdin-closes"],
+        cwd=tmp_path,
+        env={**inherited, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        assert b"Listening at http://127.0.0.1:" in server.stdout.readline()
+        server.stdin.close()
+        # uvicorn ends in order, and then by the signal that asked for it.
+        assert server.wait(timeout=20) == -signal.SIGTERM
 
 
 def test_replaying_a_file_that_is_no_event_log_fails_with_a_sentence(run: Runner, tmp_path: Path) -> None:

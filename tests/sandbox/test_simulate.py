@@ -76,8 +76,7 @@ async def test_a_server_that_runs_is_called_as_its_own_carrier_would(
     account = CarrierSettings(account_sid=ACCOUNT, auth_token=TOKEN)
     async with Carrier(account) as first, local_server(tmp_path / "data", first) as server:
         await first.stop()  # its port is free again for the simulation's carrier
-        variables = {"ACCOUNT_SID": ACCOUNT, "AUTH_TOKEN": TOKEN, "BASE_URL": first.base_url}
-        for name, value in variables.items():
+        for name, value in {"ACCOUNT_SID": ACCOUNT, "AUTH_TOKEN": TOKEN, "BASE_URL": first.base_url}.items():
             monkeypatch.setenv(f"TWILIO_{name}", value)
         monkeypatch.setenv("DATA_DIR", str(server.data_dir))
         monkeypatch.chdir(tmp_path)
@@ -94,6 +93,19 @@ async def test_a_server_that_runs_is_called_as_its_own_carrier_would(
 async def test_a_language_that_the_local_recognition_does_not_know_needs_another_server(tmp_path: Path) -> None:
     with pytest.raises(ScenarioError, match="--url"):
         await run_simulation(Simulation(scenario="spanish", data_dir=tmp_path), Console(quiet=True))
+
+
+async def test_a_place_that_is_taken_is_named(scenario: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with Carrier() as other:
+        for name, value in {"ACCOUNT_SID": ACCOUNT, "AUTH_TOKEN": TOKEN, "BASE_URL": other.base_url}.items():
+            monkeypatch.setenv(f"TWILIO_{name}", value)
+
+        with pytest.raises(SettingsError, match=r"TWILIO_BASE_URL: the carrier cannot listen on 127\.0\.0\.1:\d+: "):
+            await run_simulation(
+                Simulation(scenario=str(scenario), url="http://127.0.0.1:1/twilio/voice", data_dir=tmp_path),
+                Console(quiet=True),
+            )
 
 
 def test_a_public_address_is_signed_and_the_given_one_is_reached() -> None:

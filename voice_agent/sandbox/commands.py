@@ -23,8 +23,7 @@ def demo(data_dir: Path, json_file: Path | None) -> int:
     """Run the demo; return the exit code."""
     console = Console(highlight=False)
     held = run_until_signalled(run_demo(data_dir.absolute(), console))
-    if json_file is not None:
-        json_file.write_bytes(held.report.as_json())
+    _write(json_file, held.report.as_json())
     console.print()
     console.print(summary(held))
     for name, path in (
@@ -47,13 +46,18 @@ def simulate(scenario: str, *, url: str, calls: int, json_file: Path | None, dat
     console = Console(highlight=False)
     simulation = Simulation(scenario=scenario, url=url, calls=calls, data_dir=data_dir.absolute())
     report = run_until_signalled(run_simulation(simulation, console))
-    if json_file is not None:
-        json_file.write_bytes(report.as_json())
+    _write(json_file, report.as_json())
     for verdict in report.calls:
         console.file.write(render(verdict, width=console.width, color=console.is_terminal))
     if calls > 1:
         console.print(f"{sum(verdict.has_passed for verdict in report.calls)} of {calls} calls passed.")
     return 0 if report.has_passed else 1
+
+
+def _write(json_file: Path | None, content: bytes) -> None:
+    if json_file is not None:
+        json_file.parent.mkdir(parents=True, exist_ok=True)
+        json_file.write_bytes(content)
 
 
 def list_scenarios() -> int:

@@ -95,8 +95,12 @@ async def _call(rendering: Rendering, target: Target) -> Verdict:
 async def _target(simulation: Simulation, scenario: Scenario, console: Console) -> AsyncIterator[Target]:
     if simulation.url:
         settings = load_settings()
-        async with Carrier(carrier_settings(settings, simulation.url)) as carrier:
+        async with _carrier_at(carrier_settings(settings, simulation.url)) as carrier:
             console.print(f"The carrier's REST interface is at {carrier.base_url}; calling {simulation.url}")
+            if carrier.base_url != settings.twilio.base_url:
+                console.print(
+                    f"TWILIO_BASE_URL is {settings.twilio.base_url}: hang-ups and transfers do not reach this carrier."
+                )
             yield Target(carrier, signed_url(settings, simulation.url), settings.server.data_dir)
         return
     if scenario.language != LOCAL_LANGUAGE:
@@ -107,6 +111,21 @@ async def _target(simulation: Simulation, scenario: Scenario, console: Console) 
     async with Carrier() as carrier, local_server(simulation.data_dir, carrier) as server:
         console.print(f"A server of its own listens at {server.base_url}")
         yield Target(carrier, server.voice_url, server.data_dir)
+
+
+@asynccontextmanager
+async def _carrier_at(settings: CarrierSettings) -> AsyncIterator[Carrier]:
+    carrier = Carrier(settings)
+    try:
+        await carrier.start()
+    except OSError as error:
+        await carrier.stop()
+        place = f"{settings.host}:{settings.port}"
+        raise SettingsError(f"TWILIO_BASE_URL: the carrier cannot listen on {place}: {error.strerror}") from error
+    try:
+        yield carrier
+    finally:
+        await carrier.stop()
 
 
 def carrier_settings(settings: Settings, url: str) -> CarrierSettings:
