@@ -206,8 +206,10 @@ class Rig:
             await asyncio.sleep(0.05)
         return msgspec.json.decode(path.read_bytes(), type=LatencyReport)
 
-    def event_log(self, call_sid: str) -> EventLog:
+    async def event_log(self, call_sid: str) -> EventLog:
         """Return the server's event log of a call that has ended. Raises EventLogError."""
+        await self.latency(call_sid)  # the report is queued just before the log is closed
+        await asyncio.sleep(0.2)
         return read_event_log(call_files(self.data_dir, call_sid).event_log)
 
     async def replies(self, call_sid: str) -> list[str]:
