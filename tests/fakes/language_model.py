@@ -6,10 +6,9 @@ from collections.abc import AsyncGenerator, Iterable, Sequence
 
 import msgspec
 
-from voice_agent.errors import ProviderError
 from voice_agent.pipeline.ports import Message, ReplyPart, TextDelta, ToolDefinition
 
-Step = str | ReplyPart | ProviderError | asyncio.Event
+Step = str | ReplyPart | Exception | asyncio.Event
 """Text or a part to yield, an error to raise, or an event to wait for before going on."""
 
 
@@ -30,9 +29,12 @@ class FakeLanguageModel:
         self.scripts = deque((script,) if isinstance(script, str) else tuple(script) for script in scripts)
         self.requests: list[Request] = []
         self.warm_ups = 0
+        self.is_warm = asyncio.Event()
+        self.is_warm.set()
 
     async def warm_up(self) -> None:
         self.warm_ups += 1
+        await self.is_warm.wait()
 
     async def reply(
         self, *, instructions: str, messages: Sequence[Message], tools: Sequence[ToolDefinition]
@@ -43,7 +45,7 @@ class FakeLanguageModel:
             for step in self.scripts.popleft():
                 if isinstance(step, asyncio.Event):
                     await step.wait()
-                elif isinstance(step, ProviderError):
+                elif isinstance(step, Exception):
                     raise step
                 else:
                     yield TextDelta(step) if isinstance(step, str) else step

@@ -135,7 +135,9 @@ class Conversation:
         self._group: asyncio.TaskGroup | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
-        self._tools_running: set[asyncio.Task[None]] = set()
+        self._abandonable: set[asyncio.Task[None]] = set()
+        """Tasks of no use to a call that has ended. Hanging up and transferring are not among them."""
+
         self._ended = asyncio.Event()
         self._transcription = speech.stt.open(language=settings.language, on_transcript=self._on_transcript)
         self._synthesis = speech.tts.open(voice=speech.voice, listener=self)
@@ -223,10 +225,10 @@ class Conversation:
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
-                self._spawn(self._mind.llm.warm_up(), "warm-up")
+                self._spawn_abandonable(self._mind.llm.warm_up(), "warm-up")
                 self.post(ev.CallStarted(at=self.now))
                 await self._ended.wait()
-                for task in self._tools_running:
+                for task in self._abandonable:
                     task.cancel()
         finally:
             if self._timer is not None:
@@ -237,6 +239,11 @@ class Conversation:
         if self._group is None:
             raise RuntimeError("the conversation is not running")
         return self._group.create_task(work, name=name)
+
+    def _spawn_abandonable(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = self._spawn(work, name)
+        self._abandonable.add(task)
+        task.add_done_callback(self._abandonable.discard)
 
     # --- from the providers -----------------------------------------------------------------------------------
     def _on_transcript(self, transcript: Transcript) -> None:
@@ -402,9 +409,7 @@ class Conversation:
     def _run_tool(self, action: act.RunTool) -> None:
         state = self._turns[action.turn]
         self.history.call_tool(action.turn, state.calls.pop(action.call_id))
-        task = self._spawn(self._use_tool(action), f"tool-{action.name}")
-        self._tools_running.add(task)
-        task.add_done_callback(self._tools_running.discard)
+        self._spawn_abandonable(self._use_tool(action), f"tool-{action.name}")
 
     async def _use_tool(self, action: act.RunTool) -> None:
         result = await self._mind.tools.run(action.name, action.arguments)
