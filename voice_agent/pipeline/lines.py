@@ -78,7 +78,10 @@ class LineBook:
         key = cache_key("line", self._provider, voice.voice_id, voice.model, voice.language, f"{voice.speed:g}", text)
         stored = await self._cache.get(key)
         if stored is not None:
-            return msgspec.msgpack.decode(stored, type=Line)
+            try:
+                return msgspec.msgpack.decode(stored, type=Line)
+            except msgspec.DecodeError:
+                log.warning("stored line not readable", key=key)  # of another version: made again
         line = await self._synthesise(text)
         await self._cache.put(key, msgspec.msgpack.encode(line), ttl_s=KEPT_FOR_S)
         return line

@@ -53,7 +53,7 @@ class Tool(Generic[ArgumentsT]):
         """Run with JSON `arguments`; those that do not fit the schema are told to the model and nothing runs."""
         try:
             decoded = self._decoder.decode(arguments or "{}")
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeEncodeError) as error:
             return ToolResult(text=f"Invalid arguments: {error}", is_error=True)
         return await self._run(decoded)
 
