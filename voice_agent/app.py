@@ -93,8 +93,8 @@ def create_app(settings: Settings, base_url: str) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await server.open()
         try:
+            await server.open()
             yield
         finally:
             await server.close()

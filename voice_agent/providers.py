@@ -11,6 +11,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 import aiohttp
+import msgspec
 import structlog
 
 from voice_agent.agents.files import Agent
@@ -60,6 +61,9 @@ class Providers:
             idle_s=agent.definition.limits.idle_s,
             duration_s=agent.definition.limits.duration_s,
         )
+        if settings.speech_to_text == "local":
+            self.turn_settings = msgspec.structs.replace(self.turn_settings, interrupting_words=None)
+        )
 
     async def open(self) -> None:
         """Build every provider, load every model, and have the agent's fixed lines ready."""
@@ -77,6 +81,8 @@ class Providers:
             # It has a process of its own, which loads its model now and not while the first caller speaks.
             self._exit.push_async_callback(self._stt.close)
             await self._stt.start()
+        if isinstance(self._tts, EspeakTextToSpeech):
+            self._exit.push_async_callback(self._tts.close)
         await load_machinery()
         await self._llm.warm_up()
         self._lines = LineBook(self._tts, self._voice, cache, provider=settings.text_to_speech)

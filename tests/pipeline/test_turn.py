@@ -491,6 +491,14 @@ def test_words_interrupt_even_where_no_voice_was_confirmed() -> None:
     assert done[:3] == (act.StopPlayback(turn=2), act.TrimHistory(turn=2), act.CancelReply(turn=2))
 
 
+def test_a_recogniser_that_hears_words_in_music_is_not_believed_alone() -> None:
+    story = Story(TurnSettings(lines=LINES, interrupting_words=1_000)).speaking()
+    story.play(ev.SpeechStarted(at=5.06, began_at=5.0), ev.TranscriptUpdated(at=5.3, text="nine nine are you"))
+    story.play(ev.SpeechStopped(at=5.5, ended_at=5.4))
+    assert story.play(ev.TranscriptFinal(at=5.6, text="nine nine are you")) == ()
+    assert (story.machine.user, story.machine.agent) == (User.SILENT, Agent.SPEAKING)
+
+
 def test_words_without_any_voice_activity_interrupt_and_are_a_turn() -> None:
     story = Story().speaking()
     done = story.play(ev.TranscriptFinal(at=5.5, text="no I meant tomorrow"))

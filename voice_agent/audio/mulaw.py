@@ -47,6 +47,11 @@ def rms(pcm16: bytes) -> int:
     return audioop.rms(pcm16, 2)
 
 
+def mean(pcm16: bytes) -> int:
+    """Return the mean of int16 PCM, its constant level; 0 for an empty fragment."""
+    return audioop.avg(pcm16, 2)
+
+
 def duration_ms(length_bytes: int) -> float:
     """Return how long `length_bytes` of mu-law sound, in milliseconds."""
     return length_bytes / BYTES_PER_MS

@@ -384,7 +384,10 @@ class Playback:
         return int(serial)
 
     def _is_too_early(self, serial: int, now: float) -> bool:
-        return any(span.serial == serial and now < span.ends_at - MARK_EARLY_S for span in self._in_flight)
+        for span in self._in_flight:  # nearly always the first one
+            if span.serial == serial:
+                return now < span.ends_at - MARK_EARLY_S
+        return False
 
     def _trust_the_clock(self, now: float, outputs: list[Output]) -> None:
         """Where marks stay away, take what the byte clock says for heard."""

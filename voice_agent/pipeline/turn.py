@@ -557,11 +557,16 @@ class TurnMachine:
         if not self._reply.is_interruptible:
             return
         is_final = isinstance(event, TranscriptFinal)
-        if words.is_backchannel(self.settings.language):
-            if is_final and not words.pending and self.user is not User.SPEAKING:
-                self._drop_utterance()
-        elif is_final or words.voiced or len(words.text.split()) > 1:
+        if not words.is_backchannel(self.settings.language) and self._is_believed(is_final=is_final):
             self._interrupt()
+        elif is_final and not words.pending and self.user is not User.SPEAKING:
+            self._drop_utterance()
+
+    def _is_believed(self, *, is_final: bool) -> bool:
+        """Whether words over the agent are surely the caller's: a voice was confirmed, or there are enough of them."""
+        enough = self.settings.interrupting_words
+        count = len(self._utterance.text.split()) + (1 if is_final else 0)
+        return self._utterance.voiced or (enough is not None and count >= enough)
 
     def _interrupt(self) -> None:
         if self.agent is Agent.SPEAKING:

@@ -87,6 +87,10 @@ class TurnSettings(msgspec.Struct, frozen=True, kw_only=True):
     stopped_s: float = 4.0
     """The longest the agent stays silent for a voice that brings no words (F09, noise)."""
 
+    interrupting_words: int | None = 2
+    """Interim words that interrupt the agent although no voice was confirmed for them; of a final transcript one less
+    will do. None: no words do. A recogniser that hears words in music, as the local one does, is not believed alone."""
+
     unheard_ms: float = 300.0
     """Of a reply of which less was heard, nothing was understood: the caller goes on with the same turn."""
 

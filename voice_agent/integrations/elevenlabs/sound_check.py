@@ -5,7 +5,7 @@ level, and audio without end. It does not judge quality. Each threshold is far f
 0x00 are 0.0 % of telephone speech and 10 to 40 % of speech in 16 bits (tests/integrations/elevenlabs/test_sound_check).
 """
 
-from voice_agent.audio.mulaw import BYTES_PER_MS, FULL_SCALE, decode, duration_ms, rms
+from voice_agent.audio.mulaw import BYTES_PER_MS, FULL_SCALE, decode, duration_ms, mean, rms
 
 CONTAINERS = (b"ID3", b"RIFF", b"OggS", b"\xff\xfb", b"\xff\xf3", b"\xff\xf2")
 
@@ -76,6 +76,6 @@ def _format_fault(mulaw: bytes, pcm16: bytes, aligned_ms: float) -> str:
         return "PCM, not mu-law"
     if aligned_ms >= JUDGED_MS and chunk_ms > aligned_ms * RATE_TOLERANCE:
         return "another sample rate"
-    if abs(sum(memoryview(pcm16).cast("h"))) > CONSTANT_LEVEL * len(mulaw):
+    if abs(mean(pcm16)) > CONSTANT_LEVEL:
         return "a constant level"
     return ""
