@@ -63,7 +63,6 @@ class Providers:
         )
         if settings.speech_to_text == "local":
             self.turn_settings = msgspec.structs.replace(self.turn_settings, interrupting_words=None)
-        )
 
     async def open(self) -> None:
         """Build every provider, load every model, and have the agent's fixed lines ready."""

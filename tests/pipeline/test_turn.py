@@ -492,7 +492,7 @@ def test_words_interrupt_even_where_no_voice_was_confirmed() -> None:
 
 
 def test_a_recogniser_that_hears_words_in_music_is_not_believed_alone() -> None:
-    story = Story(TurnSettings(lines=LINES, interrupting_words=1_000)).speaking()
+    story = Story(TurnSettings(lines=LINES, interrupting_words=None)).speaking()
     story.play(ev.SpeechStarted(at=5.06, began_at=5.0), ev.TranscriptUpdated(at=5.3, text="nine nine are you"))
     story.play(ev.SpeechStopped(at=5.5, ended_at=5.4))
     assert story.play(ev.TranscriptFinal(at=5.6, text="nine nine are you")) == ()
