@@ -222,6 +222,20 @@ def test_what_says_more_is_no_backchannel(language: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("language", "text", "expected"),
+    [
+        ("en", "I", True), ("en", "uh", True), ("en", "okay, that makes", True), ("en", "yeah", True),
+        ("en", "I want", False), ("en", "no", False), ("en", "uh no", False), ("en", "", False), ("en", "I?", False),
+        ("es", "muy", True), ("es", "sí, claro que", True), ("es", "muy caro", False), ("es", "por qué", False),
+    ],
+)  # fmt: skip
+def test_the_end_of_an_interim_transcript_may_yet_become_a_backchannel(
+    language: str, text: str, expected: bool
+) -> None:
+    assert is_backchannel(text, language, is_interim=True) is expected
+
+
+@pytest.mark.parametrize(
     ("text", "expected"),
     [("hello", True), ("5", True), ("¡sí!", True), ("", False), ("... -", False), ("(laughs) [noise]", False)],
 )

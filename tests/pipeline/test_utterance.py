@@ -70,6 +70,13 @@ def test_nothing_is_a_backchannel_and_a_question_is_none() -> None:
     assert not _said("What does it cost?").is_backchannel("en")
 
 
+def test_interim_words_may_yet_become_a_backchannel_and_final_ones_may_not() -> None:
+    words = _said("I")
+    assert words.is_backchannel("en")
+    words.settle("I")
+    assert not words.is_backchannel("en")
+
+
 def test_keys_are_words() -> None:
     words = Utterance()
     assert not words.has_words

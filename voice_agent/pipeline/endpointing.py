@@ -106,14 +106,20 @@ def ending_of(text: str, language: str) -> Ending:
     return Ending.FINISHED if spoken.endswith((".", "!")) or _is_name(spoken, words) else Ending.NEUTRAL
 
 
-def is_backchannel(text: str, language: str) -> bool:
+def is_backchannel(text: str, language: str, *, is_interim: bool = False) -> bool:
     """Tell whether `text` is nothing but "mhm", "okay", "ya" and the like: I am listening, go on.
 
-    Never so for a "no", a question ("okay?") or anything that says more; never for an empty text.
+    Never so for a "no", a question ("okay?") or anything that says more; never for an empty text. The last words of
+    an interim transcript may be the beginning of one: "I", of "I see".
     """
     lexicon = _LEXICONS.get(language, _LEXICONS["en"])
     words = tuple(normalised(text).split())
-    return bool(words) and "?" not in text and _consists_of(words, lexicon.backchannels)
+    if not words or "?" in text:
+        return False
+    ends = _cuts(words, lexicon.backchannels)
+    if len(words) in ends:
+        return True
+    return is_interim and any(_begins_one(words[end:], lexicon.backchannels) for end in ends)
 
 
 def has_words(text: str) -> bool:
@@ -298,13 +304,17 @@ def _without_sounds(text: str) -> str:
     return _SOUND.sub(" ", text).strip()
 
 
-def _consists_of(words: tuple[str, ...], phrases: frozenset[tuple[str, ...]]) -> bool:
-    """Tell whether `words` can be cut into `phrases`, none left over; linear for phrases of at most four words."""
+def _cuts(words: tuple[str, ...], phrases: frozenset[tuple[str, ...]]) -> set[int]:
+    """Return the places up to which `words` can be cut into `phrases`; linear for phrases of at most four words."""
     reachable = {0}
     for start in range(len(words)):
         if start in reachable:
             reachable.update(start + n for n in range(1, 5) if words[start : start + n] in phrases)
-    return len(words) in reachable
+    return reachable
+
+
+def _begins_one(words: tuple[str, ...], phrases: frozenset[tuple[str, ...]]) -> bool:
+    return any(phrase[: len(words)] == words for phrase in phrases)
 
 
 def _ends_with(words: tuple[str, ...], phrases: tuple[tuple[str, ...], ...]) -> bool:

@@ -55,8 +55,8 @@ class Utterance:
         return 0.0 if self.began_at is None else max(0.0, self.ended_at - self.began_at)
 
     def is_backchannel(self, language: str) -> bool:
-        """Whether all of it only says "go on": a backchannel, or nothing."""
-        return not self.has_words or is_backchannel(self.text, language)
+        """Whether all of it only says "go on": a backchannel, or nothing; or may yet, while its end is interim."""
+        return not self.has_words or is_backchannel(self.text, language, is_interim=bool(self._interim))
 
     def begin(self, began_at: float) -> None:
         """Note the start of a stretch of speech; a commit of the pause before is history."""
