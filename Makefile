@@ -4,7 +4,7 @@
 
 BIN := .venv/bin
 UV := $(BIN)/uv
-BENCHES := $(sort $(patsubst bench/%.py,%,$(shell grep -ls '__main__' bench/*.py)))
+BENCHES := $(sort $(filter-out %_server,$(patsubst bench/%.py,%,$(shell grep -ls '__main__' bench/*.py))))
 
 help: ## list the verbs
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16

@@ -13,7 +13,7 @@ under the caller's voice. A stop is false where the agent is not heard again wit
 
 Backchannels: "mhm", hummed, and others by synthesis, taught to the recognition double. Where the agent was stopped,
 the audio before and after is looked up in what the synthesis double made of the reply: it must go on with the first
-sample of a word, and that word must not lie behind the cut.
+sample of a word that does not lie behind the cut, nor more than two seconds before it.
 """
 
 import argparse
@@ -28,7 +28,7 @@ import uvloop
 
 from bench.disturbances import MUSIC, backchannels, music, noises
 from bench.figures import Figure, figure, parser, write_figures
-from bench.phrases import INTERRUPTIONS, known_phrases, recorded
+from bench.phrases import INTERRUPTIONS, interruption, known_phrases
 from bench.resumption import Resumption, resumption, spoken_in
 from bench.rig import REPLIES, Rig
 from voice_agent.audio.mulaw import BYTES_PER_MS, FRAME_BYTES, silence
@@ -41,14 +41,13 @@ from voice_agent.pipeline.segmentation import SegmentationSettings
 from voice_agent.sandbox.callers.caller import Caller
 from voice_agent.sandbox.callers.clips import Clip, Rendering
 from voice_agent.sandbox.callers.judge import RESUME_MS, Stop, judge, speech_of
-from voice_agent.sandbox.callers.run import CALLED, CALLING, prepare
+from voice_agent.sandbox.callers.run import CALLED, CALLING
 from voice_agent.sandbox.callers.scenario import (
     Expectations,
     HangUp,
     Interrupt,
     Language,
     Scenario,
-    Step,
     WaitForAgent,
 )
 from voice_agent.sandbox.callers.timeline import Timeline, timeline_of
@@ -102,14 +101,13 @@ class Reactions:
         return timeline_of(call, caller, carrier.journal)
 
 
-async def interrupting(number: int, count: int) -> Rendering:
+def interrupting(number: int, count: int) -> Rendering:
     """Return caller `number`, who lets the agent say about a second before the next interruption."""
     texts = list(INTERRUPTIONS)
-    steps: list[Step] = []
-    for each in range(count):
-        text = texts[(number * count + each) % len(texts)]
-        steps.append(Interrupt(say=text, after_ms=700 + 130 * ((number + each) % 5)))
-    return await prepare(Scenario(name="interruptions", steps=(*steps, WaitForAgent(), HangUp())), recorded)
+    said = [texts[(number * count + each) % len(texts)] for each in range(count)]
+    steps = [Interrupt(say=text, after_ms=700 + 130 * ((number + each) % 5)) for each, text in enumerate(said)]
+    scenario = Scenario(name="interruptions", steps=(*steps, WaitForAgent(), HangUp()))
+    return Rendering(scenario, {index: interruption(text) for index, text in enumerate(said)})
 
 
 def alone_ms(clips: Iterable[Clip]) -> list[float]:
@@ -132,7 +130,7 @@ def _alone_ms(listener: Listener, clip: Clip) -> float | None:
 
 async def interruption_figures(count: int) -> list[Figure]:
     """Measure `count` interruptions in each of some calls."""
-    renderings = [await interrupting(number, count) for number in range(CALLS)]
+    renderings = [interrupting(number, count) for number in range(CALLS)]
     async with Rig(replies=(MONOLOGUE,)) as rig:
         await rig.teach(known_phrases(renderings))
         reactions = Reactions(rig)

@@ -12,8 +12,8 @@ from voice_agent.sandbox.callers.clips import Clip as SpokenClip
 from voice_agent.sandbox.callers.clips import Rendering
 from voice_agent.sandbox.callers.run import prepare
 from voice_agent.sandbox.callers.scenario import Clip, HangUp, Scenario, Step, WaitForAgent
-from voice_agent.sandbox.callers.sounds import load_sound
-from voice_agent.sandbox.carrier.sound_files import to_mulaw
+from voice_agent.sandbox.callers.sounds import VOICE_DB, at_level, audible_range, framed, load_sound
+from voice_agent.sandbox.carrier.sound_files import Samples, to_mulaw
 
 SENTENCES = {
     "vm-savefolder": "Which folder should I save the message to?",
@@ -107,8 +107,23 @@ def framing_ms(clip: SpokenClip) -> float:
 
 def recorded(text: str, _language: str) -> bytes:
     """Say one of INTERRUPTIONS, in the place of a synthesiser."""
+    return to_mulaw(_recording(text))
+
+
+def interruption(text: str) -> SpokenClip:
+    """Return one of INTERRUPTIONS as it was recorded, breath and soft onset before the first audible sample included.
+
+    The sandbox trims what its callers say. A voice that begins out of nothing takes the detector longer: people's
+    do not (p95 over 150 recordings: 272 ms, trimmed 320 ms).
+    """
+    samples = framed(at_level(_recording(text), VOICE_DB))
+    start, end = audible_range(samples)
+    return SpokenClip(kind="interruption", label=text, mulaw=to_mulaw(samples), start=start, end=end)
+
+
+def _recording(text: str) -> Samples:
     language, _, name = INTERRUPTIONS[text].partition("/")
-    return to_mulaw(load_sound(name, folder=Path(), language=language))
+    return load_sound(name, folder=Path(), language=language)
 
 
 def _no_synthesis(text: str, language: str) -> bytes:

@@ -17,6 +17,9 @@ from voice_agent.sandbox.providers import sound
 WINDOW_BYTES = RATE_HZ
 """A second, some 16 characters: no other place of a reply sounds like it."""
 
+NEAR_BYTES = 2 * RATE_HZ
+"""A reply that is found again farther from the cut was not resumed: it was begun anew."""
+
 
 class Spoken(msgspec.Struct, frozen=True):
     """What the synthesis double made of one reply."""
@@ -63,8 +66,10 @@ def resumption(heard: bytes, cut: int, resumed: int, replies: Iterable[Spoken]) 
     """Return how the reply that was cut at one sample of `heard` went on at another."""
     before, after = heard[cut - WINDOW_BYTES : cut], heard[resumed : resumed + WINDOW_BYTES]
     for reply in replies:
-        end, begin = reply.audio.find(before), reply.audio.find(after)
-        if end >= 0 and begin >= 0:
-            cut_at = end + WINDOW_BYTES
+        cut_at = reply.audio.find(before) + WINDOW_BYTES
+        if cut_at < WINDOW_BYTES:
+            continue
+        begin = reply.audio.find(after, max(0, cut_at - NEAR_BYTES), cut_at + NEAR_BYTES)
+        if begin >= 0:
             return Resumption(True, begin in reply.word_starts, (cut_at - begin) / BYTES_PER_MS)
     return Resumption(False)
