@@ -84,6 +84,7 @@ class Server:
         await self._twilio.close()
         await self._providers.close()
         await asyncio.to_thread(self._spool.close)
+        gc.unfreeze()
 
 
 def create_app(settings: Settings, base_url: str) -> FastAPI:

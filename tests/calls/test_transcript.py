@@ -234,3 +234,20 @@ def test_a_sound_that_interrupted_nothing_is_not_the_beginning_of_the_next_turn(
     last = built(call).entries[-1]
     assert isinstance(last, CallerSaid)
     assert (last.text, last.started_at, last.ended_at) == ("Thank you.", 8.0, 9.0)
+
+
+def test_a_backchannel_that_the_agent_went_on_from_is_no_last_word() -> None:
+    call = Call()
+    call.greet()
+    call.say("What does the menu cost?", at=3.0)
+    call.answer("It costs thirty euros, and there is a cheaper one at noon.", at=3.4)
+    call.play(
+        ev.SpeechStarted(at=4.56, began_at=4.5),
+        ev.VoiceConfirmed(at=4.7, began_at=4.5),
+        ev.PlaybackStopped(at=4.71, turn=call.turn, heard_ms=1_000.0, remaining_ms=3_000.0),
+        ev.SpeechStopped(at=5.0, ended_at=4.9),
+        ev.TranscriptFinal(at=5.1, text="mhm"),
+        ev.PlaybackFinished(at=8.0, turn=call.turn),
+    )
+    call.end(at=9.0)
+    assert [text for who, text in said(built(call).entries) if who == "caller"] == ["What does the menu cost?"]

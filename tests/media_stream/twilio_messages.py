@@ -16,11 +16,13 @@ def connected() -> bytes:
     return encode({"event": "connected", "protocol": "Call", "version": "1.0.0"})
 
 
-def start(number: int = 1, *, parameters: dict[str, str] | None = None, stream: str = STREAM) -> bytes:
+def start(
+    number: int = 1, *, parameters: dict[str, str] | None = None, stream: str = STREAM, call: str = CALL
+) -> bytes:
     details: dict[str, object] = {
         "accountSid": "AC1",
         "streamSid": stream,
-        "callSid": CALL,
+        "callSid": call,
         "tracks": ["inbound"],
         "mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1},
     }

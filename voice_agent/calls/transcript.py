@@ -240,7 +240,9 @@ class TranscriptBuilder:
 
     def _switch(self, at: float, action: StopPlayback | ResumePlayback) -> None:
         self._is_sounding = isinstance(action, ResumePlayback)
-        if not self._is_sounding and (entry := self._agent.get(action.turn)):
+        if self._is_sounding:
+            self._forget_speech()  # of a sound that turned out to be no interruption
+        elif entry := self._agent.get(action.turn):
             entry.ended_at = at
 
     def _take_turn(self, turn: int, at: float) -> bool:
