@@ -105,6 +105,8 @@ class CallSession:
         """The stream is gone: the conversation ends."""
         self._record.hear_agent(self._connection.take_played())
         self._post(lambda at: ev.CallEnded(at=at, reason=reason.value))
+        if self.task is None:
+            self._finish()  # the conversation could not even begin
 
     # --- CallControl ------------------------------------------------------------------------------------------
     async def hang_up(self) -> None:
@@ -136,5 +138,8 @@ class CallSession:
         finally:
             self._conversation = None
             self._connection.close()
-            self._record.close()
-            self._on_ended(self)
+            self._finish()
+
+    def _finish(self) -> None:
+        self._record.close()
+        self._on_ended(self)

@@ -1,0 +1,107 @@
+"""What one call leaves behind, file by file."""
+
+import threading
+import wave
+from pathlib import Path
+
+import msgspec
+import numpy
+import pytest
+
+from tests.calls.call_world import HEADER, SETTINGS, short_call
+from voice_agent.audio.mulaw import decode
+from voice_agent.calls.event_log import read_event_log
+from voice_agent.calls.record import CallIdentity, CallRecord, LatencyReport, call_files
+from voice_agent.calls.replay import replay
+from voice_agent.calls.spool import Spool
+from voice_agent.calls.transcript import AgentSaid, Transcript
+from voice_agent.errors import MediaStreamError
+from voice_agent.pipeline import actions as act
+
+CALLER, AGENT = b"\x10" * 160, b"\x20" * 160
+IDENTITY = CallIdentity(call_sid="CA1", stream_sid="MZ1", agent="Bench", started_at=HEADER.started_at)
+
+
+def _record(spool: Spool, data_dir: Path) -> CallRecord:
+    return CallRecord(spool, call_files(data_dir, "CA1"), IDENTITY, SETTINGS)
+
+
+def _recorded(data_dir: Path) -> None:
+    """Record the short call, with half a second of sound."""
+    with Spool() as spool:
+        record = _record(spool, data_dir)
+        for event, actions in short_call().decided:
+            record.on_step(event, actions)
+            for action in actions:
+                if isinstance(action, act.TrimHistory):
+                    record.on_heard(action.turn, "It costs thirty", interrupted=True)
+        record.on_heard(1, "Hello.", interrupted=False)
+        for _ in range(25):
+            record.hear_caller(CALLER)
+            record.hear_agent(AGENT)
+        record.close()
+
+
+def test_every_file_of_a_call_lies_in_its_folder(tmp_path: Path) -> None:
+    _recorded(tmp_path)
+    files = call_files(tmp_path, "CA1")
+    assert {path.name for path in files.folder.iterdir()} == {
+        "events.jsonl", "latency.json", "recording.wav", "transcript.json", "transcript.txt",
+    }  # fmt: skip
+    assert files.folder == tmp_path / "calls" / "CA1"
+
+
+def test_the_log_replays_and_knows_who_answered(tmp_path: Path) -> None:
+    _recorded(tmp_path)
+    path = call_files(tmp_path, "CA1").event_log
+    assert replay(path).is_same
+    header = read_event_log(path).header
+    assert (header.call_sid, header.agent, header.started_at) == ("CA1", "Bench", HEADER.started_at)
+
+
+def test_the_transcript_says_what_was_heard(tmp_path: Path) -> None:
+    _recorded(tmp_path)
+    transcript = msgspec.json.decode(call_files(tmp_path, "CA1").transcript.read_bytes(), type=Transcript)
+    agent = [entry for entry in transcript.entries if isinstance(entry, AgentSaid)]
+    assert transcript.is_complete
+    assert [entry.heard for entry in agent] == ["Hello.", "Of course. At what time?", "It costs thirty"]
+    assert "Hello." in call_files(tmp_path, "CA1").transcript_text.read_text("utf-8")
+
+
+def test_the_latency_of_every_answered_turn_is_there(tmp_path: Path) -> None:
+    _recorded(tmp_path)
+    report = msgspec.json.decode(call_files(tmp_path, "CA1").latency.read_bytes(), type=LatencyReport)
+    answered = [
+        action.turn for _, actions in short_call().decided for action in actions if isinstance(action, act.ConfirmReply)
+    ]
+    assert [turn.turn for turn in report.turns] == answered
+    assert report.speculations == len(answered)
+
+
+def test_both_sides_are_in_the_recording(tmp_path: Path) -> None:
+    _recorded(tmp_path)
+    with wave.open(str(call_files(tmp_path, "CA1").recording)) as recording:
+        assert (recording.getnchannels(), recording.getframerate()) == (2, 8_000)
+        samples = numpy.frombuffer(recording.readframes(recording.getnframes()), "<i2").reshape(-1, 2)
+    assert samples[:, 0].tobytes() == decode(CALLER) * 25
+    assert samples[:, 1].tobytes() == decode(AGENT) * 25
+
+
+def test_a_transcript_is_there_before_the_call_has_ended(tmp_path: Path) -> None:
+    written = threading.Event()
+    with Spool() as spool:
+        record = _record(spool, tmp_path)
+        for event, actions in short_call().decided[:12]:
+            record.on_step(event, actions)
+        spool.put_always(written.set)
+        assert written.wait(10)
+        transcript = msgspec.json.decode(call_files(tmp_path, "CA1").transcript.read_bytes(), type=Transcript)
+        record.close()
+    assert not transcript.is_complete
+    assert transcript.entries
+
+
+@pytest.mark.parametrize("call_sid", ["", "..", "a/b", "a\0b", "CA1\n", "é", "C" * 65])
+def test_a_name_that_is_no_calls_has_no_folder(tmp_path: Path, call_sid: str) -> None:
+    with pytest.raises(MediaStreamError):
+        call_files(tmp_path, call_sid)
