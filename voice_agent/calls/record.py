@@ -12,6 +12,7 @@ import msgspec
 import structlog
 
 from voice_agent import __version__
+from voice_agent.audio.mulaw import BYTES_PER_MS
 from voice_agent.calls.event_log import EventLogHeader, EventLogWriter
 from voice_agent.calls.recorder import CallRecorder
 from voice_agent.calls.spool import Spool
@@ -23,6 +24,9 @@ from voice_agent.pipeline.latency import LatencySummary, LatencyTracker, TurnLat
 from voice_agent.pipeline.turn_settings import TurnSettings
 
 log = structlog.get_logger(__name__)
+
+GATHERED_BYTES = 200 * BYTES_PER_MS
+"""Of the caller's audio, for each time that the recorder is called: frame by frame it took a tenth of the hot path."""
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9]{1,64}")
 
@@ -108,6 +112,8 @@ class CallRecord:
         self._recorder = CallRecorder(spool, files.recording)
         self._transcript = TranscriptBuilder()
         self._latency = LatencyTracker()
+        self._caller = bytearray()
+        """Heard, and not handed to the recorder yet."""
         self._caller_samples = 0
         self._agent_samples = 0
 
@@ -129,9 +135,10 @@ class CallRecord:
 
     # --- sound ------------------------------------------------------------------------------------------------
     def hear_caller(self, mulaw: bytes) -> None:
-        """Record the caller's audio; it has no gaps."""
-        self._recorder.write_caller(self._caller_samples, mulaw)
-        self._caller_samples += len(mulaw)
+        """Record the caller's audio; it has no gaps. Hot path."""
+        self._caller += mulaw
+        if len(self._caller) >= GATHERED_BYTES:
+            self._write_caller()
 
     def hear_agent(self, mulaw: bytes) -> None:
         """Record what the caller heard; it has no gaps."""
@@ -141,11 +148,17 @@ class CallRecord:
     # --- the end ----------------------------------------------------------------------------------------------
     def close(self) -> None:
         """Finish all files. Nothing may be recorded after it."""
+        self._write_caller()
         self._write_transcript()
         report = LatencyReport(summarise(self._latency.turns), self._latency.speculations, self._latency.turns)
         self._spool.replace(self._files.latency, _indented(report))
         self._recorder.close(max(self._caller_samples, self._agent_samples))
         self._log.close()
+
+    def _write_caller(self) -> None:
+        self._recorder.write_caller(self._caller_samples, bytes(self._caller))
+        self._caller_samples += len(self._caller)
+        self._caller.clear()
 
     def _write_transcript(self) -> None:
         transcript = Transcript(
