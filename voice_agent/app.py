@@ -44,8 +44,8 @@ class Server:
         """`base_url` is the public address, without a slash at the end."""
         self._base_url = base_url
         self._language = agent.definition.language
-        self._spool = Spool()
         self._providers = Providers(settings, agent)
+        self._spool = Spool()
         self._twilio = TwilioService(settings.twilio)
         secret = settings.server.ticket_secret.get_secret_value().encode() or secrets.token_bytes(32)
         self.calls = CallService(

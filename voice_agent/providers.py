@@ -14,6 +14,7 @@ import aiohttp
 import msgspec
 import structlog
 
+from voice_agent.agents.dialogue import Dialogue
 from voice_agent.agents.files import Agent
 from voice_agent.errors import AgentDefinitionError, SettingsError
 from voice_agent.integrations.elevenlabs.service import ElevenLabsService
@@ -50,6 +51,8 @@ class Providers:
     """Everything that the calls of this process share. Open it before the first call, close it after the last."""
 
     def __init__(self, settings: Settings, agent: Agent) -> None:
+        """Raises SettingsError or AgentDefinitionError for a choice that this agent cannot be run with."""
+        _check_choices(settings, agent)
         self._settings = settings
         self._agent = agent
         self._exit = AsyncExitStack()
@@ -90,7 +93,7 @@ class Providers:
             "providers_ready",
             speech_to_text=settings.speech_to_text,
             text_to_speech=settings.text_to_speech,
-            language_model=agent.definition.model or settings.pipeline.language_model or "scripted",
+            language_model=_model_name(settings, agent) or "scripted",
             voice_activity="silero" if self._voice_activity is not None else "webrtc",
         )
 
@@ -138,17 +141,36 @@ def _voice(settings: Settings, agent: Agent, voice_id: str) -> Voice:
     return Voice(voice_id=voice_id, model=settings.elevenlabs.tts_model, language=language)
 
 
-# --- speech recognition -----------------------------------------------------------------------------------------
-def _local_speech_to_text(_: Settings, agent: Agent) -> SpeechToText:
+# --- what needs a script --------------------------------------------------------------------------------------
+def _check_choices(settings: Settings, agent: Agent) -> None:
+    """Refuse, before anything is opened, what only the first call would find out."""
+    if settings.speech_to_text == "local":
+        _dialogue_for_ears(agent)
+    if not _model_name(settings, agent):
+        _dialogue_for_mind(agent)
+
+
+def _dialogue_for_ears(agent: Agent) -> Dialogue:
     if agent.dialogue is None:
         raise SettingsError("SPEECH_TO_TEXT=local recognises only what a dialogue expects, and this agent has none")
-    return LocalSpeechToText(agent.dialogue)
+    return agent.dialogue
 
 
+def _dialogue_for_mind(agent: Agent) -> Dialogue:
+    if agent.dialogue is None:
+        raise SettingsError("LANGUAGE_MODEL is needed: this agent has no scripted dialogue")
+    return agent.dialogue
+
+
+def _model_name(settings: Settings, agent: Agent) -> str:
+    return agent.definition.model or settings.pipeline.language_model
+
+
+# --- speech recognition -----------------------------------------------------------------------------------------
 _SPEECH_TO_TEXT: dict[str, Callable[[Settings, Agent], SpeechToText]] = {
     "elevenlabs": lambda settings, _: ElevenLabsService(settings.elevenlabs).speech_to_text(),
     "openai": lambda settings, _: OpenAITranscription(settings.openai),
-    "local": _local_speech_to_text,
+    "local": lambda _, agent: LocalSpeechToText(_dialogue_for_ears(agent)),
 }
 
 
@@ -178,11 +200,9 @@ _TEXT_TO_SPEECH: dict[str, Callable[[Settings, Agent], TextToSpeech]] = {
 
 # --- language models --------------------------------------------------------------------------------------------
 def _language_model(settings: Settings, agent: Agent, session: aiohttp.ClientSession) -> LanguageModel:
-    name = agent.definition.model or settings.pipeline.language_model
+    name = _model_name(settings, agent)
     if not name:
-        if agent.dialogue is None:
-            raise SettingsError("LANGUAGE_MODEL is needed: this agent has no scripted dialogue")
-        return LangChainLanguageModel(ScriptedDialogueModel(dialogue=agent.dialogue), provider="scripted")
+        return LangChainLanguageModel(ScriptedDialogueModel(dialogue=_dialogue_for_mind(agent)), provider="scripted")
     fallback = agent.definition.fallback_model or settings.pipeline.fallback_model
     primary = build_language_model(name, settings, session)
     backup = build_language_model(fallback, settings, session) if fallback else None
