@@ -35,3 +35,9 @@ def test_levels() -> None:
 
 def test_a_byte_is_an_eighth_of_a_millisecond() -> None:
     assert mulaw.duration_ms(mulaw.FRAME_BYTES) == mulaw.FRAME_MS
+
+
+def test_two_channels_are_interleaved_left_first() -> None:
+    left, right = mulaw.encode(_pcm16(1_000, 2_000)), mulaw.encode(_pcm16(-3_000, 0))
+    one, two = array("h", mulaw.decode(left)), array("h", mulaw.decode(right))
+    assert mulaw.interleave(left, right) == _pcm16(one[0], two[0], one[1], two[1])

@@ -14,7 +14,7 @@ from voice_agent.calls.event_log import read_event_log
 from voice_agent.calls.record import CallIdentity, CallRecord, LatencyReport, call_files
 from voice_agent.calls.replay import replay
 from voice_agent.calls.spool import Spool
-from voice_agent.calls.transcript import AgentSaid, Transcript
+from voice_agent.calls.transcript import AgentSaid, Transcript, transcript_of
 from voice_agent.errors import MediaStreamError
 from voice_agent.pipeline import actions as act
 
@@ -87,7 +87,7 @@ def test_both_sides_are_in_the_recording(tmp_path: Path) -> None:
     assert samples[:, 1].tobytes() == decode(AGENT) * 25
 
 
-def test_a_transcript_is_there_before_the_call_has_ended(tmp_path: Path) -> None:
+def test_the_event_log_alone_is_enough_for_the_transcript_of_a_call_that_did_not_end(tmp_path: Path) -> None:
     written = threading.Event()
     with Spool() as spool:
         record = _record(spool, tmp_path)
@@ -95,7 +95,7 @@ def test_a_transcript_is_there_before_the_call_has_ended(tmp_path: Path) -> None
             record.on_step(event, actions)
         spool.put_always(written.set)
         assert written.wait(10)
-        transcript = msgspec.json.decode(call_files(tmp_path, "CA1").transcript.read_bytes(), type=Transcript)
+        transcript = transcript_of(read_event_log(call_files(tmp_path, "CA1").event_log))
         record.close()
     assert not transcript.is_complete
     assert transcript.entries

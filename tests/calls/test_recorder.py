@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voice_agent.audio import mulaw
+from voice_agent.audio.mulaw import interleave
 from voice_agent.calls.recorder import (
     BLOCK_SAMPLES,
     LONGEST_SAMPLES,
     MOST_AHEAD_SAMPLES,
     SETTLE_SAMPLES,
     CallRecorder,
-    interleaved,
     wav_header,
 )
 from voice_agent.calls.spool import Spool
@@ -230,6 +230,6 @@ def test_the_header_is_the_one_that_the_standard_library_writes(tmp_path: Path) 
         file.setnchannels(2)
         file.setsampwidth(2)
         file.setframerate(8_000)
-        file.writeframes(interleaved(CALLER * 5, AGENT * 5))
+        file.writeframes(interleave(CALLER * 5, AGENT * 5))
     content = path.read_bytes()
-    assert content == wav_header(5) + interleaved(CALLER * 5, AGENT * 5)
+    assert content == wav_header(5) + interleave(CALLER * 5, AGENT * 5)

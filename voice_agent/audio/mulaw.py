@@ -6,6 +6,8 @@ does the conversion: 8 to 10 times faster than a numpy table on 20 ms frames (be
 
 import warnings
 
+import numpy
+
 with warnings.catch_warnings():
     # 3.11 and 3.12 announce the removal of audioop in 3.13, where audioop-lts takes its name.
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -26,6 +28,9 @@ SILENCE_BYTE = 0xFF
 
 FULL_SCALE = 32_768
 
+_SAMPLES = numpy.frombuffer(audioop.ulaw2lin(bytes(range(256)), 2), numpy.dtype("<i2"))
+"""The sample of each code."""
+
 
 def silence(length_bytes: int) -> bytes:
     """Return `length_bytes` of mu-law silence."""
@@ -40,6 +45,17 @@ def decode(mulaw: bytes) -> bytes:
 def encode(pcm16: bytes) -> bytes:
     """Return mu-law of int16 little-endian PCM (half the bytes). An odd byte count raises `audioop.error`."""
     return audioop.lin2ulaw(pcm16, 2)
+
+
+def interleave(left: bytes, right: bytes) -> bytes:
+    """Return two-channel int16 PCM of two mu-law stretches of the same length (four times the bytes of one).
+
+    By table: on whole seconds numpy is several times faster than audioop, on single frames slower.
+    """
+    stereo = numpy.empty((len(left), 2), numpy.dtype("<i2"))
+    stereo[:, 0] = _SAMPLES[numpy.frombuffer(left, numpy.uint8)]
+    stereo[:, 1] = _SAMPLES[numpy.frombuffer(right, numpy.uint8)]
+    return stereo.tobytes()
 
 
 def rms(pcm16: bytes) -> int:

@@ -124,14 +124,12 @@ class CallRecord:
         timed = self._latency.observe(event, actions)
         if timed is not None:
             log.debug("turn_timed", call_sid=self._identity.call_sid, turn=timed.turn, ms=timed.voice_to_voice_ms)
-        if self._transcript.observe(event, actions):
-            self._write_transcript()
+        self._transcript.observe(event, actions)
 
     def on_heard(self, turn: int, text: str, *, interrupted: bool) -> None:
         """Take which words of a reply were heard."""
         if interrupted:
             self._transcript.heard(turn, text)
-            self._write_transcript()
 
     # --- sound ------------------------------------------------------------------------------------------------
     def hear_caller(self, mulaw: bytes) -> None:
@@ -147,7 +145,11 @@ class CallRecord:
 
     # --- the end ----------------------------------------------------------------------------------------------
     def close(self) -> None:
-        """Finish all files. Nothing may be recorded after it."""
+        """Finish all files. Nothing may be recorded after it.
+
+        The transcript is written once, here: until then the event log holds all that it is made from, and rewriting it
+        after each turn of 80 calls kept a disk busy with nothing else.
+        """
         self._write_caller()
         self._write_transcript()
         report = LatencyReport(summarise(self._latency.turns), self._latency.speculations, self._latency.turns)

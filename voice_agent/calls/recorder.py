@@ -3,7 +3,7 @@
 Everything has its place by sample position on the call's clock (0 at the start of the media stream), so gaps are
 silence and the channels stay aligned however late something is written. The caller's audio drives: what lies
 `SETTLE_SAMPLES` behind it is written, in blocks, and the sizes in the header are brought up to date after each block.
-A process that is killed leaves a file that opens, complete up to one block and the settling time (1 s) before.
+A process that is killed leaves a file that opens, complete up to one block and the settling time (1.5 s) before.
 
 What the agent has been given ahead of the caller's clock waits in memory, where `erase_agent` can take back what the
 caller never heard. It does not encrypt or compress, and it does not know which words sound when.
@@ -12,15 +12,14 @@ Format: Multimedia Programming Interface and Data Specifications 1.0 (IBM and Mi
 """
 
 import struct
-from array import array
 from concurrent.futures import Future
 from pathlib import Path
 
 from voice_agent.audio import mulaw
 from voice_agent.calls.spool import FileOutcome, Spool
 
-BLOCK_SAMPLES = mulaw.RATE_HZ // 2
-"""Written at once: half a second."""
+BLOCK_SAMPLES = mulaw.RATE_HZ
+"""Written at once: a second. With the settling time, what SIGKILL can cost."""
 
 SETTLE_SAMPLES = mulaw.RATE_HZ // 2
 """How far behind the caller's clock audio may still be written or erased."""
@@ -45,14 +44,6 @@ def wav_header(frames: int) -> bytes:
         b"fmt ", 16, 1, 2, mulaw.RATE_HZ, mulaw.RATE_HZ * _FRAME_BYTES, _FRAME_BYTES, 16,
         b"data", size_bytes,
     )  # fmt: skip
-
-
-def interleaved(caller: bytes, agent: bytes) -> bytes:
-    """Return two-channel PCM16 of two stretches of mu-law of the same length."""
-    stereo = array("h", bytes(len(caller) * _FRAME_BYTES))
-    stereo[0::2] = array("h", mulaw.decode(caller))
-    stereo[1::2] = array("h", mulaw.decode(agent))
-    return stereo.tobytes()
 
 
 class _Channel:
@@ -157,7 +148,7 @@ class CallRecorder:
             return
         length = min(end - start, max(len(self._caller.pending), len(self._agent.pending)))
         if length:
-            block = interleaved(self._caller.take(length), self._agent.take(length))
+            block = mulaw.interleave(self._caller.take(length), self._agent.take(length))
             self._file.write_at(HEADER_BYTES + start * _FRAME_BYTES, block)
             self._file.write_at(0, wav_header(start + length))
             self._written_frames = start + length

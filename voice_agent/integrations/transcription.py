@@ -28,9 +28,13 @@ from voice_agent.pipeline.segment_log import SegmentLog
 
 log = structlog.get_logger(__name__)
 
-SEND_BYTES = 20 * BYTES_PER_MS
-"""Audio leaves as it comes, a telephone frame at a time: two would save half the system calls and cost every turn 10 ms
-(bench/voice_to_voice.py)."""
+SILENCE_BYTES = 100 * BYTES_PER_MS
+"""Speech leaves as it comes, a telephone frame at a time: two together would cost every turn 10 ms
+(bench/voice_to_voice.py). Silence leaves in larger pieces: nothing is waited for in it, and a write costs as much as
+all other work on a frame (bench/density.py)."""
+
+TAIL_BYTES = 400 * BYTES_PER_MS
+"""Quiet after speech that still leaves as it comes: the soft end of a word, and what tells that it has ended."""
 
 REPLAY_BYTES = RATE_HZ // 2
 """Replayed audio leaves in pieces of half a second, well below every provider's limit on a message."""
@@ -151,6 +155,7 @@ class ResumableTranscription:
         self._dropped = 0
         self._began_at = self._sent_at = self._loop.time()
         self._voiced_bytes = 0
+        self._quiet_bytes = 0
         self._patience_bytes = int(limits.silence_s * RATE_HZ)
         self._tick_handle = self._loop.call_later(limits.tick_s, self._tick)
         self._task = self._loop.create_task(self._run())
@@ -163,8 +168,11 @@ class ResumableTranscription:
             return
         if rms(decode(mulaw)) >= VOICED_RMS:
             self._voiced_bytes += len(mulaw)
+            self._quiet_bytes = 0
+        else:
+            self._quiet_bytes += len(mulaw)
         self._unsent += mulaw
-        if len(self._unsent) >= SEND_BYTES:
+        if self._quiet_bytes <= TAIL_BYTES or len(self._unsent) >= SILENCE_BYTES:
             self._flush(self._socket)
 
     def commit(self) -> None:
