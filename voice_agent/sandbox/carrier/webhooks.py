@@ -100,9 +100,16 @@ class WebhookClient:
         self._session: aiohttp.ClientSession | None = None
 
     async def open(self) -> None:
-        """Make the connection pool."""
+        """Make the client.
+
+        A connection for each webhook: one that is kept dies when the server tires of it (uvicorn after 5 s), and a POST
+        that meets its end must not be sent again.
+        """
         self._session = aiohttp.ClientSession(
-            headers={"User-Agent": USER_AGENT}, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=True
+            headers={"User-Agent": USER_AGENT},
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=True,
+            connector=aiohttp.TCPConnector(limit=0, force_close=True),
         )
 
     async def close(self) -> None:
