@@ -58,6 +58,20 @@ def test_a_filled_slot_leads_on_and_is_read_back_as_it_is_written() -> None:
     assert Script(dialogue()).answer(["a table", "on FRIDAY"]) == Answer("Friday. Anything else?")
 
 
+def test_a_slot_that_was_not_asked_for_is_passed_over_in_a_reply() -> None:
+    anywhere = [{"says": ["a reminder"], "reply": "Noted {day}."}]
+    assert Script(dialogue(anywhere=anywhere)).answer(["a reminder"]).text.startswith("Noted .")
+
+
+@pytest.mark.parametrize(
+    ("said", "read"),
+    [("five five five", "five five five."), ("555 0123 4", "five five five, zero one two, three four.")],
+)
+def test_a_number_is_read_back_in_threes_and_never_a_digit_alone(said: str, read: str) -> None:
+    booked = ["I would like to book an appointment", "Tuesday", "morning", "half past nine", "Anna Smith"]
+    assert read in RECEPTION.answer([*booked, said]).text
+
+
 def test_what_is_not_understood_is_asked_again_in_other_words() -> None:
     script = Script(dialogue())
 

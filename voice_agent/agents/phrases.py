@@ -9,6 +9,7 @@ side of a rule in the JSpeech Grammar Format (https://www.w3.org/TR/jsgf/), with
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import assert_never
 
 _TOKEN = re.compile(r"\s*(?:(?P<slot><[a-z_]+>)|(?P<mark>[\[\]()|])|(?P<word>[^\W\d_](?:[^\W\d_]|')*))")
 _CLOSING = {"[": "]", "(": ")"}
@@ -67,8 +68,6 @@ def words(phrase: Phrase) -> Iterator[str]:
         case Sequence(parts) | Choice(parts):
             for part in parts:
                 yield from words(part)
-        case Slot():
-            return
 
 
 def slots(phrase: Phrase) -> Iterator[str]:
@@ -79,8 +78,6 @@ def slots(phrase: Phrase) -> Iterator[str]:
         case Sequence(parts) | Choice(parts):
             for part in parts:
                 yield from slots(part)
-        case Word():
-            return
 
 
 def to_jsgf(phrase: Phrase) -> str:
@@ -95,6 +92,8 @@ def to_jsgf(phrase: Phrase) -> str:
         case Choice(options, is_optional):
             inside = " | ".join(map(to_jsgf, options))
             return f"[ {inside} ]" if is_optional else f"( {inside} )"
+        case _:
+            assert_never(phrase)
 
 
 def to_regex(phrase: Phrase, slot_patterns: Mapping[str, str]) -> str:
@@ -112,6 +111,8 @@ def to_regex(phrase: Phrase, slot_patterns: Mapping[str, str]) -> str:
         case Choice(options, is_optional):
             inside = "|".join(to_regex(option, slot_patterns) for option in options)
             return f"(?:{inside})" + "?" * is_optional
+        case _:
+            assert_never(phrase)
 
 
 class _Tokens:
