@@ -48,6 +48,7 @@ class Server:
         """`base_url` is the public address, without a slash at the end."""
         self._base_url = base_url
         self._language = agent.definition.language
+        self._gc_thresholds_before = gc.get_threshold()
         self._providers = Providers(settings, agent)
         self._spool = Spool()
         self._twilio = TwilioService(settings.twilio)
@@ -89,6 +90,7 @@ class Server:
         await self._twilio.close()
         await self._providers.close()
         await asyncio.to_thread(self._spool.close)
+        gc.set_threshold(*self._gc_thresholds_before)
         gc.unfreeze()
 
 
