@@ -87,6 +87,8 @@ def _settled(leaks: Callable[[], list[str]]) -> list[str]:
 async def _no_leaked_tasks() -> AsyncIterator[None]:
     before = asyncio.all_tasks()
     yield
+    for _ in range(3):
+        await asyncio.sleep(0)  # an aborted transport closes its socket in a later turn of the loop
     if leaked := asyncio.all_tasks() - before - {asyncio.current_task()}:
         _, leaked = await asyncio.wait(leaked, timeout=SETTLE_S)
     if leaked:

@@ -161,9 +161,10 @@ async def test_a_segment_that_the_server_closes_is_reported_only_with_words() ->
         listening.send(silence(8 * 2_000))
         exchange = doubles.journal.exchanges
         await eventually(lambda: any(e.named("committed_transcript") for e in exchange(Service.ELEVENLABS_STT)))
-        # What is on its way when we commit would be taken for the answer: transcripts carry no id.
-        await asyncio.sleep(0.1)
+        # What is on its way when we commit would be taken for the answer: transcripts carry no id. It has come once
+        # the words said after it are there.
         listening.send(TABLE)
+        await listening.until(lambda: bool(listening.interims))
         listening.commit()
         await listening.final(1)
         assert listening.finals == [words("I would like a table.")]
