@@ -51,6 +51,9 @@ BEGIN_MS = 2_200
 """How long the agent has spoken at the first disturbance. What follows on a turn within 2 s counts as its stop."""
 
 LEAST_GAP_S = 1.0
+BACKCHANNELS_EACH = 6
+"""In each call: with what each stop adds, half a minute of speech has room for no more."""
+
 BACKCHANNEL_GAP_S = 2.2
 """Long enough for a verdict, and for a second of the reply to be heard between two stops."""
 
@@ -81,7 +84,8 @@ async def music(name: str, snr_db: float) -> Rendering:
 
 async def backchannels(number: int, language: Language, *, is_asking: bool) -> Rendering:
     """Return caller `number`, who signals listening: over the answer to a sentence, or over the greeting."""
-    said = BACKCHANNELS[language][number % 4 :] + BACKCHANNELS[language][: number % 4]
+    every = BACKCHANNELS[language]
+    said = [every[(number + each) % len(every)] for each in range(BACKCHANNELS_EACH)]
     steps: list[Step] = [WaitForAgent(), Say(text=QUESTIONS[language])] if is_asking else []
     for each in said:
         steps += [Backchannel(say=each, after_ms=BEGIN_MS), Silence(seconds=BACKCHANNEL_GAP_S)]

@@ -30,6 +30,20 @@ async def test_a_frame_is_exchanged_when_its_interval_is_over() -> None:
     assert len(sent) == 1
 
 
+async def test_frames_of_every_line_are_complete_when_the_shared_clock_ticks() -> None:
+    clock = Clock()
+    ticks = LineClock(clock)
+    lines = []
+    for _ in range(3):
+        lines.append(Line(Person(), clock))
+        ticks.add(lines[-1], lambda: None)
+        clock.now_s += 0.0067
+    clock.now_s = 100.0 + 0.02
+    assert [line.sample // FRAME_BYTES for line in lines] == [1, 1, 1]
+    for line in lines:
+        ticks.remove(line)
+
+
 async def test_after_a_stall_the_missed_frames_follow_at_once() -> None:
     clock, person = Clock(), Person()
     sent: list[bytes] = []
