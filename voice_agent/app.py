@@ -133,6 +133,8 @@ def serve(settings: Settings, *, on_listening: Callable[[str], None] | None = No
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=10,
+        # Longer than proxies keep theirs: a connection closed under a webhook on its way loses the call.
+        timeout_keep_alive=75,
     )
     server = _Uvicorn(config, lambda: on_listening(base_url) if on_listening else None)
     server.run(sockets=[listener])
