@@ -55,7 +55,7 @@ steps:
 - say: hello there
 - interrupt: {say: wait a moment, after_ms: 500}
 - wait_for_agent: {quiet_ms: 300}
-expect: {min_turns: 2, barge_ins: 1, max_underrun_ms: 60000, ended_by: agent, heard: [moment], understood: [hello]}
+expect: {min_turns: 2, barge_ins: 1, max_latency_ms: 2000, ended_by: agent, heard: [moment], understood: [hello]}
 """)
 
 
