@@ -50,6 +50,6 @@ docs: ## write the generated pages again
 
 lock: ## resolve the requirements again, keeping pins that still fit (UPGRADE=1 takes the newest)
 	@$(UV) pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header $(if $(UPGRADE),--upgrade) \
-		pyproject.toml --extra local --extra vad --output-file requirements/runtime.txt
+		pyproject.toml --extra local --extra vad --extra s3 --output-file requirements/runtime.txt
 	@$(UV) pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header $(if $(UPGRADE),--upgrade) \
-		pyproject.toml --extra local --extra vad --group dev --constraints requirements/runtime.txt --output-file requirements/dev.txt
+		pyproject.toml --extra local --extra vad --extra s3 --group dev --constraints requirements/runtime.txt --output-file requirements/dev.txt

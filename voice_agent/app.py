@@ -21,7 +21,7 @@ from voice_agent import __version__
 from voice_agent.agents.files import Agent, load_agent
 from voice_agent.api.errors import install_error_handlers
 from voice_agent.api.health import health_router
-from voice_agent.calls.service import CallService
+from voice_agent.calls.live import LiveCalls
 from voice_agent.calls.session import CallPlan
 from voice_agent.calls.spool import Spool
 from voice_agent.integrations.twilio.service import TwilioCallControl, TwilioService
@@ -52,8 +52,8 @@ class Server:
         self._providers = Providers(settings, agent)
         self._spool = Spool()
         self._twilio = TwilioService(settings.twilio)
-        secret = settings.server.ticket_secret.get_secret_value().encode() or secrets.token_bytes(32)
-        self.calls = CallService(
+        secret = settings.server.secret_key.get_secret_value().encode() or secrets.token_bytes(32)
+        self.calls = LiveCalls(
             tickets=TicketOffice(secret, secrets.token_bytes),
             plan=self._plan,
             spool=self._spool,

@@ -8,6 +8,17 @@
     ├── EventLogError            a recorded event log cannot be replayed
     ├── MediaStreamError         the Twilio socket could not be served
     ├── CarrierError             the carrier's REST interface refused or failed
+    ├── DatabaseUnavailable      the database cannot be reached or does not answer
+    ├── StorageError             recordings and exports cannot be kept or read
+    │   └── FileNotStored        there is no such file
+    ├── RequestError             the API cannot do what it was asked
+    │   ├── InvalidRequest       it can never be done so (422)
+    │   ├── NotAuthenticated     nobody knows who asks (401)
+    │   ├── NotPermitted         who asks may not do it (403)
+    │   ├── NotFound             there is no such thing, or it is somebody else's (404)
+    │   ├── Conflict             its state does not allow it (409)
+    │   ├── PreconditionFailed   it has been changed since it was read (412)
+    │   └── TooManyRequests      later (429)
     └── ProviderError            a speech or language provider failed
         ├── ProviderRefused      it will fail again: key, plan, unknown voice or model (401, 403, 404, 422)
         ├── ProviderBusy         it may work later: rate limit or overload (429, 503)
@@ -68,6 +79,76 @@ class CarrierError(VoiceAgentError):
         super().__init__(message)
         self.code = code
         self.status = status
+
+
+class DatabaseUnavailable(VoiceAgentError):
+    """The database cannot be reached, or does not answer in time. What was asked of it has not been done."""
+
+    http_status = 503
+
+
+class StorageError(VoiceAgentError):
+    """The storage of recordings and exports cannot be reached, refuses, or has something else than was put there."""
+
+    http_status = 502
+
+
+class FileNotStored(StorageError):
+    """There is no such file in the storage."""
+
+    http_status = 404
+
+
+class RequestError(VoiceAgentError):
+    """The API cannot do what it was asked. The message says why, in words for whoever asked."""
+
+    http_status = 400
+
+
+class InvalidRequest(RequestError):
+    """What is asked for can never be done so. The message names the field."""
+
+    http_status = 422
+
+
+class NotAuthenticated(RequestError):
+    """Nobody knows who asks: no token, an invalid one, or one that is not good any more."""
+
+    http_status = 401
+
+
+class NotPermitted(RequestError):
+    """Who asks is known, and may not do it."""
+
+    http_status = 403
+
+
+class NotFound(RequestError):
+    """There is no such thing, or it belongs to another organisation: both are answered alike."""
+
+    http_status = 404
+
+
+class Conflict(RequestError):
+    """The state of the thing does not allow it."""
+
+    http_status = 409
+
+
+class PreconditionFailed(RequestError):
+    """The thing has been changed since it was read: its ETag is another one now."""
+
+    http_status = 412
+
+
+class TooManyRequests(RequestError):
+    """Too many requests. `retry_after_s` is when to come again."""
+
+    http_status = 429
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class ProviderError(VoiceAgentError):

@@ -69,6 +69,7 @@ def _account_sid(value: str) -> str:
 
 Secret = Annotated[SecretStr, AfterValidator(_real_secret)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
+OptionalBaseUrl = Annotated[str, AfterValidator(lambda value: value and _base_url(value))]
 PublicBaseUrl = Annotated[str, AfterValidator(_public_base_url)]
 AccountSid = Annotated[str, AfterValidator(_account_sid)]
 
@@ -106,9 +107,13 @@ class ServerSettings(_Area):
     agent_file: Path | None = Field(
         None, description="YAML file of the agent that answers. Empty: the demo's receptionist."
     )
-    ticket_secret: Secret = Field(
+    drain_s: float = Field(
+        900.0, gt=0, description="Seconds that SIGTERM leaves to live calls; then each hears a goodbye and is ended."
+    )
+    secret_key: Secret = Field(
         _NO_SECRET,
-        description="Signs media-stream tickets. Empty: a random one for each start, enough for one process.",
+        description="At least 32 characters, the same for every process: signs stream tickets, sign-in tokens and "
+        "links to local files. Empty: one is made in DATA_DIR at the first start.",
     )
 
 
@@ -186,9 +191,79 @@ class ElevenLabsSettings(_Area):
 class StorageSettings(_Area):
     """Where things are kept."""
 
-    database_url: Secret = Field(_NO_SECRET, description="Postgres or SQLite. Empty: SQLite in DATA_DIR.")
+    database_url: Secret = Field(
+        _NO_SECRET,
+        description="postgresql://… or sqlite:///…. Port 6543 counts as Supabase's transaction pooler, where nothing is "
+        "prepared. Empty: SQLite in DATA_DIR.",
+    )
     redis_url: Secret = Field(_NO_SECRET, description="Redis for the cache shared by processes. Empty: in process.")
-    supabase_url: str = Field("", description="Supabase project address.")
+    files: Literal["local", "supabase", "s3"] = Field("local", description="Where recordings and exports are kept.")
+    files_bucket: str = Field("voice-agent", description="Bucket of Supabase Storage or S3; it must exist.")
+
+
+class SupabaseSettings(_Area):
+    """Supabase: sign-in and storage. Its Postgres is DATABASE_URL."""
+
+    model_config = SettingsConfigDict(env_prefix="SUPABASE_")
+
+    url: OptionalBaseUrl = Field("", description="Project address, https://….supabase.co.")
+    secret_key: Secret = Field(_NO_SECRET, description="Secret key (sb_secret_…): storage, and nothing a browser sees.")
+    publishable_key: str = Field("", description="Publishable key (sb_publishable_…): sign-in by the console.")
+    jwt_secret: Secret = Field(_NO_SECRET, description="Legacy HS256 secret. Empty: the project's signing keys (JWKS).")
+
+
+class S3Settings(_Area):
+    """S3, or anything that speaks it."""
+
+    model_config = SettingsConfigDict(env_prefix="S3_")
+
+    endpoint_url: OptionalBaseUrl = Field("", description="Address; empty for Amazon's own.")
+    region: str = Field("us-east-1", description="Region of the bucket.")
+    access_key_id: str = Field("", description="Access key; empty for the machine's own role.")
+    secret_access_key: Secret = Field(_NO_SECRET, description="Its secret.")
+
+
+class AuthSettings(_Area):
+    """Who may use the API."""
+
+    model_config = SettingsConfigDict(env_prefix="AUTH_")
+
+    provider: Literal["local", "supabase"] = Field(
+        "local", description="Accounts of our own, or those of Supabase Auth (SUPABASE_URL)."
+    )
+    access_token_s: int = Field(900, ge=60, le=86_400, description="Seconds that a sign-in token of ours is good for.")
+    refresh_token_days: int = Field(30, ge=1, le=365, description="Days after which one has to sign in again.")
+    trusted_proxies: int = Field(
+        0, ge=0, description="Reverse proxies in front: so many entries of X-Forwarded-For are believed."
+    )
+
+
+class JobsSettings(_Area):
+    """Work in the background: uploads, deletions, reconciliation."""
+
+    model_config = SettingsConfigDict(env_prefix="JOBS_")
+
+    in_server: bool = Field(True, description="Whether `voice-agent serve` runs them; else `voice-agent worker` must.")
+    slot: str = Field(
+        "0",
+        pattern=r"[a-z0-9-]{1,32}",
+        description="Name of this process among those that run jobs, the same after a restart, no two alike at a time.",
+    )
+
+
+class CallsSettings(_Area):
+    """What a new organisation may do, until its own settings say otherwise."""
+
+    model_config = SettingsConfigDict(env_prefix="CALLS_")
+
+    allowed_countries: str = Field(
+        "", description="Countries that may be called, ISO 3166 codes with commas. Empty: none, calls come in only."
+    )
+    daily_spend_cap: float = Field(20.0, ge=0, description="Most that calls of one day may cost, in US dollars.")
+    cost_per_minute: float = Field(
+        0.15, gt=0, description="Assumed price of a minute, in US dollars: reserved before a call, settled after it."
+    )
+    retention_days: int = Field(90, ge=0, description="Days after which a call's data is deleted; 0 keeps it.")
 
 
 class PipelineSettings(_Area):
@@ -222,6 +297,11 @@ class Settings(BaseModel):
     google: GoogleSettings = Field(default_factory=GoogleSettings)
     elevenlabs: ElevenLabsSettings = Field(default_factory=ElevenLabsSettings)
     storage: StorageSettings = Field(default_factory=StorageSettings)
+    supabase: SupabaseSettings = Field(default_factory=SupabaseSettings)
+    s3: S3Settings = Field(default_factory=S3Settings)
+    auth: AuthSettings = Field(default_factory=AuthSettings)
+    jobs: JobsSettings = Field(default_factory=JobsSettings)
+    calls: CallsSettings = Field(default_factory=CallsSettings)
     pipeline: PipelineSettings = Field(default_factory=PipelineSettings)
 
     @property
@@ -260,6 +340,10 @@ class Settings(BaseModel):
             missing.append("GOOGLE_API_KEY is needed where a model begins with google_genai:")
         if bool(self.twilio.account_sid) != self.twilio.has_token:
             missing.append("TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN are needed together")
+        if "supabase" in {self.storage.files, self.auth.provider} and not self.supabase.url:
+            missing.append("SUPABASE_URL is needed where FILES or AUTH_PROVIDER is supabase")
+        if self.storage.files == "supabase" and not self.supabase.secret_key.get_secret_value():
+            missing.append("SUPABASE_SECRET_KEY is needed where FILES is supabase")
         return missing
 
     def _unknown_models(self) -> list[str]:

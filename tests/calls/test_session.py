@@ -6,12 +6,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.calls.service_world import Providers, Wire, make_service
+from tests.calls.live_world import Providers, Wire, make_service
 from tests.contracts.eventually import eventually
 from tests.fakes.text_to_speech import tone
 from voice_agent.calls.event_log import EventLog, read_event_log
+from voice_agent.calls.live import LiveCalls
 from voice_agent.calls.record import CallFiles, call_files
-from voice_agent.calls.service import CallService
 from voice_agent.calls.session import CallSession
 from voice_agent.calls.spool import Spool
 from voice_agent.errors import CarrierError, ProviderBusy
@@ -26,7 +26,7 @@ class Held:
 
     def __init__(self, spool: Spool, data_dir: Path) -> None:
         self.providers = Providers()
-        self.calls: CallService = make_service(spool, data_dir, providers=self.providers)
+        self.calls: LiveCalls = make_service(spool, data_dir, providers=self.providers)
         self.files: CallFiles = call_files(data_dir, CALL)
         self.wire = Wire(self.calls, PlayoutClock())
         self._spool = spool

@@ -10,7 +10,7 @@ import structlog
 from fastapi import APIRouter, Request, Response
 from starlette.datastructures import FormData
 
-from voice_agent.calls.service import CallService
+from voice_agent.calls.live import LiveCalls
 from voice_agent.integrations.twilio import twiml
 from voice_agent.integrations.twilio.signature import WebhookSignature
 from voice_agent.media_stream.connection import Upgrade
@@ -30,7 +30,7 @@ class TwilioWebhooks:
     """The routes, bound to the calls of this process."""
 
     def __init__(
-        self, calls: CallService, signature: WebhookSignature, *, public_base_url: str, language: twiml.Language
+        self, calls: LiveCalls, signature: WebhookSignature, *, public_base_url: str, language: twiml.Language
     ) -> None:
         self._calls = calls
         self._signature = signature

@@ -26,7 +26,7 @@ REMEMBERED_ENDINGS = 10_000
 """Calls whose ending is kept for Twilio's last question, which comes within seconds."""
 
 
-class CallService:
+class LiveCalls:
     """Issues tickets, admits streams, keeps track of live calls. One for each process."""
 
     def __init__(

@@ -10,7 +10,7 @@ from tests.fakes.speech_to_text import FakeSpeechToText
 from tests.fakes.text_to_speech import FakeTextToSpeech
 from tests.fakes.voice_activity import FakeVoiceActivityDetector
 from tests.media_stream import twilio_messages as twilio
-from voice_agent.calls.service import TICKET_PARAMETER, CallService
+from voice_agent.calls.live import TICKET_PARAMETER, LiveCalls
 from voice_agent.calls.session import CallPlan
 from voice_agent.calls.spool import Spool
 from voice_agent.media_stream.connection import MediaStreamConnection, PlayoutClock, Upgrade
@@ -48,11 +48,9 @@ class Providers:
         return Speech(listener=listener, stt=self.stt, tts=self.tts, voice=Voice("v"), lines=book)
 
 
-def make_service(
-    spool: Spool, data_dir: Path, *, max_calls: int = 2, providers: Providers | None = None
-) -> CallService:
+def make_service(spool: Spool, data_dir: Path, *, max_calls: int = 2, providers: Providers | None = None) -> LiveCalls:
     """Return a service that signs its tickets by a secret of its own."""
-    return CallService(
+    return LiveCalls(
         tickets=TicketOffice(b"s" * 32, secrets.token_bytes),
         plan=(providers or Providers()).plan,
         spool=spool,
@@ -92,7 +90,7 @@ class MemorySocket:
 class Wire:
     """Twilio's end of a stream to the service, without a socket."""
 
-    def __init__(self, calls: CallService, clock: PlayoutClock, *, headers: dict[str, str] | None = None) -> None:
+    def __init__(self, calls: LiveCalls, clock: PlayoutClock, *, headers: dict[str, str] | None = None) -> None:
         self.socket = MemorySocket()
         self.connection = MediaStreamConnection(
             self.socket, Upgrade("/twilio/media", headers or {}), admit=calls.admit, clock=clock, settings=None

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.calls.service_world import Providers, Wire, make_service
+from tests.calls.live_world import Providers, Wire, make_service
 from tests.contracts.eventually import eventually
 from voice_agent.calls import service
-from voice_agent.calls.service import CallService
+from voice_agent.calls.live import LiveCalls
 from voice_agent.calls.spool import Spool
 from voice_agent.media_stream.connection import PlayoutClock
 
@@ -29,25 +29,25 @@ def providers() -> Providers:
 
 
 @pytest.fixture
-async def calls(spool: Spool, providers: Providers, tmp_path: Path) -> AsyncIterator[CallService]:
+async def calls(spool: Spool, providers: Providers, tmp_path: Path) -> AsyncIterator[LiveCalls]:
     running = make_service(spool, tmp_path, providers=providers)
     yield running
     await running.close()
 
 
-async def _admitted(calls: CallService, clock: PlayoutClock, call_sid: str) -> Wire:
+async def _admitted(calls: LiveCalls, clock: PlayoutClock, call_sid: str) -> Wire:
     wire = Wire(calls, clock)
     wire.start(call_sid, calls.issue_ticket(call_sid))
     return wire
 
 
-async def _ended(calls: CallService, *wires: Wire) -> None:
+async def _ended(calls: LiveCalls, *wires: Wire) -> None:
     for wire in wires:
         wire.stop()
     await eventually(lambda: len(calls) == 0)
 
 
-async def test_a_stream_with_its_calls_ticket_is_live_until_it_ends(calls: CallService) -> None:
+async def test_a_stream_with_its_calls_ticket_is_live_until_it_ends(calls: LiveCalls) -> None:
     wire = await _admitted(calls, PlayoutClock(), ONE)
     assert len(calls) == 1
     assert wire.socket.close_code == 0
@@ -57,7 +57,7 @@ async def test_a_stream_with_its_calls_ticket_is_live_until_it_ends(calls: CallS
 
 @pytest.mark.parametrize("ticket", ["", "forged", "of another call"])
 async def test_a_stream_without_its_ticket_is_refused_before_anything_is_planned(
-    calls: CallService, providers: Providers, ticket: str
+    calls: LiveCalls, providers: Providers, ticket: str
 ) -> None:
     wire = Wire(calls, PlayoutClock())
     wire.start(ONE, calls.issue_ticket(TWO) if ticket == "of another call" else ticket)
@@ -65,7 +65,7 @@ async def test_a_stream_without_its_ticket_is_refused_before_anything_is_planned
     assert (len(calls), providers.planned, providers.stt.streams) == (0, [], [])
 
 
-async def test_a_ticket_is_good_for_one_stream(calls: CallService) -> None:
+async def test_a_ticket_is_good_for_one_stream(calls: LiveCalls) -> None:
     clock, ticket = PlayoutClock(), calls.issue_ticket(ONE)
     first, second = Wire(calls, clock), Wire(calls, clock)
     first.start(ONE, ticket)
@@ -74,7 +74,7 @@ async def test_a_ticket_is_good_for_one_stream(calls: CallService) -> None:
     await _ended(calls, first)
 
 
-async def test_a_call_has_one_stream_at_a_time(calls: CallService) -> None:
+async def test_a_call_has_one_stream_at_a_time(calls: LiveCalls) -> None:
     clock = PlayoutClock()
     first = await _admitted(calls, clock, ONE)
     second = await _admitted(calls, clock, ONE)
@@ -82,7 +82,7 @@ async def test_a_call_has_one_stream_at_a_time(calls: CallService) -> None:
     await _ended(calls, first)
 
 
-async def test_an_upgrade_that_is_not_signed_does_not_use_the_ticket_up(calls: CallService) -> None:
+async def test_an_upgrade_that_is_not_signed_does_not_use_the_ticket_up(calls: LiveCalls) -> None:
     clock, ticket = PlayoutClock(), calls.issue_ticket(ONE)
     calls.is_signed = lambda upgrade: upgrade.headers.get("signed") == "yes"
     refused, admitted = Wire(calls, clock), Wire(calls, clock, headers={"signed": "yes"})
@@ -92,7 +92,7 @@ async def test_an_upgrade_that_is_not_signed_does_not_use_the_ticket_up(calls: C
     await _ended(calls, admitted)
 
 
-async def test_beyond_its_lines_it_is_not_ready_and_takes_nobody(calls: CallService) -> None:
+async def test_beyond_its_lines_it_is_not_ready_and_takes_nobody(calls: LiveCalls) -> None:
     clock = PlayoutClock()
     assert (calls.has_room, calls.why_not_ready()) == (True, "")
     live = [await _admitted(calls, clock, call_sid) for call_sid in (ONE, TWO)]
@@ -104,14 +104,14 @@ async def test_beyond_its_lines_it_is_not_ready_and_takes_nobody(calls: CallServ
 
 
 @pytest.mark.parametrize("call_sid", ["../../etc/passwd", "CA 1", "C" * 65])
-async def test_a_call_sid_never_leads_out_of_the_data_folder(calls: CallService, call_sid: str, tmp_path: Path) -> None:
+async def test_a_call_sid_never_leads_out_of_the_data_folder(calls: LiveCalls, call_sid: str, tmp_path: Path) -> None:
     wire = await _admitted(calls, PlayoutClock(), call_sid)
     assert wire.socket.close_code != 0
     assert len(calls) == 0
     assert not (tmp_path / "calls").exists()
 
 
-async def test_endings_are_remembered_for_a_while_only(calls: CallService, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_endings_are_remembered_for_a_while_only(calls: LiveCalls, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "REMEMBERED_ENDINGS", 1)
     clock = PlayoutClock()
     for call_sid in (ONE, TWO):
@@ -124,7 +124,7 @@ async def test_endings_are_remembered_for_a_while_only(calls: CallService, monke
     assert calls.was_ended_by_us(TWO)
 
 
-async def test_closing_waits_for_the_files_of_calls_that_have_just_ended(calls: CallService) -> None:
+async def test_closing_waits_for_the_files_of_calls_that_have_just_ended(calls: LiveCalls) -> None:
     wire = await _admitted(calls, PlayoutClock(), ONE)
     await asyncio.sleep(0)
     wire.connection.shut_down()
