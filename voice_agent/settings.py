@@ -193,8 +193,8 @@ class StorageSettings(_Area):
 
     database_url: Secret = Field(
         _NO_SECRET,
-        description="postgresql://… or sqlite:///…. Port 6543 counts as Supabase's transaction pooler, where nothing is "
-        "prepared. Empty: SQLite in DATA_DIR.",
+        description="postgresql://… or sqlite:///…. Port 6543 counts as Supabase's transaction pooler, where nothing "
+        "is prepared. Empty: SQLite in DATA_DIR.",
     )
     redis_url: Secret = Field(_NO_SECRET, description="Redis for the cache shared by processes. Empty: in process.")
     files: Literal["local", "supabase", "s3"] = Field("local", description="Where recordings and exports are kept.")

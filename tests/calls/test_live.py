@@ -8,7 +8,7 @@ import pytest
 
 from tests.calls.live_world import Providers, Wire, make_service
 from tests.contracts.eventually import eventually
-from voice_agent.calls import service
+from voice_agent.calls import live
 from voice_agent.calls.live import LiveCalls
 from voice_agent.calls.spool import Spool
 from voice_agent.media_stream.connection import PlayoutClock
@@ -112,7 +112,7 @@ async def test_a_call_sid_never_leads_out_of_the_data_folder(calls: LiveCalls, c
 
 
 async def test_endings_are_remembered_for_a_while_only(calls: LiveCalls, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "REMEMBERED_ENDINGS", 1)
+    monkeypatch.setattr(live, "REMEMBERED_ENDINGS", 1)
     clock = PlayoutClock()
     for call_sid in (ONE, TWO):
         wire = await _admitted(calls, clock, call_sid)

@@ -1,6 +1,6 @@
 """A Postgres server of its own for the tests, from a wheel that carries one, on a free loopback port.
 
-Started once for a test run, in a folder that is removed afterwards. `fresh_database` makes a database for each test as a
+Started once for a test run, in a folder that is removed afterwards. `fresh_database` makes a database for each test, a
 copy of a template that has every migration: milliseconds instead of a second. The server refuses to run as root, so
 there it runs as nobody.
 """

@@ -21,7 +21,7 @@ class RedisServer:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        # Debian's redis-tools carries the server's binary under this name; which of its programs it is, argv[0] decides.
+        # Debian's redis-tools carries the server's binary under this name; argv[0] decides which of its programs it is.
         binary = shutil.which("redis-server") or shutil.which("redis-check-rdb")
         assert binary, "no Redis on this machine: `make setup` installs Debian's redis-tools"
         options = ["--port", "0", "--unixsocket", str(self._folder / "redis.sock"), "--dir", str(self._folder)]

@@ -40,12 +40,14 @@ async def test_what_was_written_is_read(database: Database) -> None:
 
 
 async def test_what_failed_has_left_nothing(database: Database) -> None:
-    with pytest.raises(RuntimeError):
+    async def fail() -> None:
         async with database.write() as session:
             session.add(organisation())
             await session.flush()
             raise RuntimeError
 
+    with pytest.raises(RuntimeError):
+        await fail()
     assert await names(database) == []
 
 
@@ -150,12 +152,16 @@ async def test_f40_a_connection_that_breaks_is_said_to_be_unavailable_and_the_ne
     server = PostgresServer()
     server.start()
     database = Database(server.url())
+
+    async def lose_the_server() -> None:
+        async with database.read() as session:
+            await session.execute(text("SELECT 1"))
+            await asyncio.to_thread(server.stop)
+            await session.execute(text("SELECT 1"))
+
     try:
         with pytest.raises(DatabaseUnavailable):
-            async with database.read() as session:
-                await session.execute(text("SELECT 1"))
-                await asyncio.to_thread(server.stop)
-                await session.execute(text("SELECT 1"))
+            await lose_the_server()
 
         await asyncio.to_thread(server.start)
         async with database.read() as session:
