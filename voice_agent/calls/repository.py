@@ -1,0 +1,203 @@
+"""The SQL of calls. Nothing here commits; what is read for a change is locked until the transaction ends."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import Select, and_, func, or_, select, tuple_, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from voice_agent.calls.model import ACTIVE, CallFacts, CallState, Outcome
+from voice_agent.storage.tables import (
+    CallRow,
+    ConversationEventRow,
+    RecordingRow,
+    SpendRow,
+    TranscriptEntryRow,
+    TurnLatencyRow,
+)
+
+
+class CallFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which calls to list; what is empty filters nothing."""
+
+    states: frozenset[CallState] = frozenset()
+    outcomes: frozenset[Outcome] = frozenset()
+    direction: str = ""
+    number: str = ""
+    """Of either end, E.164."""
+
+    agent_id: UUID | None = None
+    created_from: datetime | None = None
+    created_to: datetime | None = None
+    """Exclusive."""
+
+
+def facts_of(row: CallRow) -> CallFacts:
+    """Return what is known of a call."""
+    return CallFacts(
+        state=CallState(row.state),
+        outcome=None if row.outcome is None else Outcome(row.outcome),
+        answered_by=row.answered_by,
+        sip_code=row.sip_code,
+        error_code=row.error_code,
+        accepted_at=row.accepted_at,
+        ringing_at=row.ringing_at,
+        answered_at=row.answered_at,
+        ended_at=row.ended_at,
+        talk_s=row.talk_s,
+        price=row.price,
+    )
+
+
+def store_facts(row: CallRow, facts: CallFacts) -> bool:
+    """Write the facts back; return whether anything is new."""
+    is_new = False
+    for name in facts.__struct_fields__:
+        value = getattr(facts, name)
+        stored = value.value if isinstance(value, CallState | Outcome) else value
+        if getattr(row, name) != stored:
+            setattr(row, name, stored)
+            is_new = True
+    if is_new:
+        row.revision += 1
+    return is_new
+
+
+# --- one call ---------------------------------------------------------------------------------------------------
+async def of_organisation(session: AsyncSession, org_id: UUID, call_id: UUID) -> CallRow | None:
+    """Return a call of this organisation."""
+    return await session.scalar(select(CallRow).where(CallRow.id == call_id, CallRow.org_id == org_id))
+
+
+async def locked(session: AsyncSession, call_id: UUID) -> CallRow | None:
+    """Return a call for a change: others that want to change it wait."""
+    return await session.scalar(
+        select(CallRow).where(CallRow.id == call_id).with_for_update().execution_options(populate_existing=True)
+    )
+
+
+async def by_sid(session: AsyncSession, call_sid: str) -> CallRow | None:
+    """Return the call that the carrier names so."""
+    return await session.scalar(select(CallRow).where(CallRow.call_sid == call_sid))
+
+
+async def claim_dialing(session: AsyncSession, call_id: UUID, now: datetime) -> bool:
+    """Go from intent to dialing; False where somebody else did, or the call was given up. Then nothing may be sent."""
+    claimed = await session.execute(
+        update(CallRow)
+        .where(CallRow.id == call_id, CallRow.state == CallState.INTENT.value)
+        .values(state=CallState.DIALING.value, requested_at=now, revision=CallRow.revision + 1)
+        .returning(CallRow.id)
+    )
+    return claimed.scalar_one_or_none() is not None
+
+
+# --- many calls ---------------------------------------------------------------------------------------------------
+async def page(
+    session: AsyncSession, org_id: UUID, wanted: CallFilter, *, before: tuple[datetime, UUID] | None, limit: int
+) -> Sequence[CallRow]:
+    """Return calls, newest first, from those before the given (created_at, id) on."""
+    query = _filtered(select(CallRow).where(CallRow.org_id == org_id), wanted)
+    if before is not None:
+        query = query.where(tuple_(CallRow.created_at, CallRow.id) < tuple_(*before))
+    query = query.order_by(CallRow.created_at.desc(), CallRow.id.desc()).limit(limit)
+    return (await session.scalars(query)).all()
+
+
+def _filtered(query: Select[CallRow], wanted: CallFilter) -> Select[CallRow]:
+    if wanted.states:
+        query = query.where(CallRow.state.in_([state.value for state in wanted.states]))
+    if wanted.outcomes:
+        query = query.where(CallRow.outcome.in_([outcome.value for outcome in wanted.outcomes]))
+    if wanted.direction:
+        query = query.where(CallRow.direction == wanted.direction)
+    if wanted.number:
+        query = query.where(or_(CallRow.to_number == wanted.number, CallRow.from_number == wanted.number))
+    if wanted.created_from is not None:
+        query = query.where(CallRow.created_at >= wanted.created_from)
+    if wanted.created_to is not None:
+        query = query.where(CallRow.created_at < wanted.created_to)
+    return query
+
+
+async def active_of_number(session: AsyncSession, org_id: UUID, number: str) -> Sequence[CallRow]:
+    """Return the calls with this number at either end that are going on, or may be."""
+    query = select(CallRow).where(
+        CallRow.org_id == org_id,
+        or_(CallRow.to_number == number, CallRow.from_number == number),
+        CallRow.state.in_([state.value for state in ACTIVE]),
+    )
+    return (await session.scalars(query)).all()
+
+
+async def renew_leases(session: AsyncSession, worker: str, call_sids: Sequence[str], until: datetime) -> None:
+    """Say that the worker holds these calls, until then."""
+    if call_sids:
+        await session.execute(
+            update(CallRow).where(CallRow.call_sid.in_(call_sids)).values(worker=worker, lease_until=until)
+        )
+
+
+async def stale(session: AsyncSession, state: CallState, *, before: datetime, limit: int = 500) -> Sequence[CallRow]:
+    """Return calls that have been in a state since before then: by request for dialing and unknown, else creation."""
+    since = func.coalesce(CallRow.requested_at, CallRow.created_at)
+    query = select(CallRow).where(CallRow.state == state.value, since < before).order_by(since).limit(limit)
+    return (await session.scalars(query)).all()
+
+
+async def without_lease(session: AsyncSession, *, before: datetime, limit: int = 500) -> Sequence[CallRow]:
+    """Return calls in progress whose worker gave its last sign of life before then."""
+    query = (
+        select(CallRow)
+        .where(CallRow.state == CallState.IN_PROGRESS.value, and_(CallRow.lease_until < before))
+        .order_by(CallRow.lease_until)
+        .limit(limit)
+    )
+    return (await session.scalars(query)).all()
+
+
+# --- what a call leaves behind ------------------------------------------------------------------------------------
+async def transcript(session: AsyncSession, call_id: UUID) -> Sequence[TranscriptEntryRow]:
+    """Return what was said, in order."""
+    query = select(TranscriptEntryRow).where(TranscriptEntryRow.call_id == call_id).order_by(TranscriptEntryRow.n)
+    return (await session.scalars(query)).all()
+
+
+async def latencies(session: AsyncSession, call_id: UUID) -> Sequence[TurnLatencyRow]:
+    """Return the timing of the answered turns, in order."""
+    query = (
+        select(TurnLatencyRow)
+        .where(TurnLatencyRow.call_id == call_id)
+        .order_by(TurnLatencyRow.segment, TurnLatencyRow.turn)
+    )
+    return (await session.scalars(query)).all()
+
+
+async def event_lines(
+    session: AsyncSession, call_id: UUID, *, after: tuple[int, int] = (-1, 0), limit: int = 10_000
+) -> Sequence[ConversationEventRow]:
+    """Return the event log's lines after (segment, line), in order."""
+    row = ConversationEventRow
+    query = (
+        select(row)
+        .where(row.call_id == call_id, tuple_(row.segment, row.line) > tuple_(*after))
+        .order_by(row.segment, row.line)
+        .limit(limit)
+    )
+    return (await session.scalars(query)).all()
+
+
+async def recordings(session: AsyncSession, call_id: UUID) -> Sequence[RecordingRow]:
+    """Return the recordings of a call, ours before the carrier's."""
+    query = select(RecordingRow).where(RecordingRow.call_id == call_id).order_by(RecordingRow.kind.desc())
+    return (await session.scalars(query)).all()
+
+
+# --- money ----------------------------------------------------------------------------------------------------------
+async def spent_since(session: AsyncSession, org_id: UUID, since: datetime) -> int:
+    """Return what calls cost since then, in millionths of a dollar: settled where known, else what was reserved."""
+    total = func.coalesce(func.sum(func.coalesce(SpendRow.settled, SpendRow.reserved)), 0)
+    query = select(total).where(SpendRow.org_id == org_id, SpendRow.at >= since)
+    return int((await session.execute(query)).scalar_one())
