@@ -1,0 +1,54 @@
+"""An organisation's money for calls: set aside before a call is placed, settled when it has ended.
+
+The cap is kept by a row lock: whoever sets money aside holds the organisation's row until the transaction ends, so that
+fifty at once cannot together pass what one of them could not. Days are days of UTC. Nothing here commits.
+"""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from voice_agent.calls import repository
+from voice_agent.calls.policy import MICROS, CallPolicy
+from voice_agent.errors import Conflict
+from voice_agent.storage.tables import CallRow, OrganisationRow, SpendRow
+
+
+async def reserve(session: AsyncSession, call: CallRow, policy: CallPolicy, *, amount: int, now: datetime) -> None:
+    """Set `amount` (millionths of a dollar) aside for a call. Raises Conflict where the day's cap does not allow it."""
+    # FOR NO KEY UPDATE: the call's own foreign key holds a KEY SHARE on the same row, and two of those would deadlock.
+    organisation = select(OrganisationRow.id).where(OrganisationRow.id == call.org_id)
+    (await session.execute(organisation.with_for_update(key_share=True))).scalar_one()
+    spent = await repository.spent_since(session, call.org_id, start_of_day(now))
+    if spent + amount > policy.daily_spend_cap:
+        raise Conflict(
+            f"the daily spend cap of ${policy.daily_spend_cap / MICROS:.2f} does not allow this call: "
+            f"${spent / MICROS:.2f} are spent or set aside, it may cost ${amount / MICROS:.2f}"
+        )
+    session.add(SpendRow(call_id=call.id, org_id=call.org_id, at=now, reserved=amount))
+
+
+async def settle(session: AsyncSession, call: CallRow, policy: CallPolicy) -> None:
+    """Replace what was set aside by what the call cost: the carrier's price, else the minutes it lasted.
+
+    To be called when a call ends and again when its price comes. A call that was never reserved (an inbound one) is
+    entered with what it cost.
+    """
+    cost = call.price if call.price is not None else policy.reservation(call.talk_s or 0)
+    row = await session.get(SpendRow, call.id)
+    if row is None:
+        session.add(SpendRow(call_id=call.id, org_id=call.org_id, at=call.created_at, reserved=0, settled=cost))
+    else:
+        row.settled = cost
+
+
+async def spent_today(session: AsyncSession, org_id: UUID, now: datetime) -> int:
+    """Return what the calls of this day cost so far, what is set aside included."""
+    return await repository.spent_since(session, org_id, start_of_day(now))
+
+
+def start_of_day(now: datetime) -> datetime:
+    """Return midnight before `now`, in the zone of `now` (UTC everywhere here)."""
+    return now.replace(hour=0, minute=0, second=0, microsecond=0)
