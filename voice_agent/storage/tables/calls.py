@@ -188,7 +188,7 @@ class RecordingRow(Row):
 
     __tablename__ = "recording"
     __table_args__ = (
-        UniqueConstraint("call_id", "kind"),
+        UniqueConstraint("call_id", "kind", "segment"),
         Index("ix_recording_state", "state"),
     )
 
@@ -197,6 +197,9 @@ class RecordingRow(Row):
     call_id: Mapped[Reference] = mapped_column(ForeignKey("call.id", ondelete="CASCADE"))
     kind: Mapped[Word]
     """stream (ours, two channels) or carrier (Twilio's own)."""
+
+    segment: Mapped[int] = mapped_column(default=0)
+    """Of the media stream; 0 for the carrier's."""
 
     state: Mapped[Word]
     """recording, pending (on disk), stored, failed or deleted."""

@@ -304,6 +304,7 @@ def upgrade() -> None:
         sa.Column("org_id", sa.Uuid(), nullable=False),
         sa.Column("call_id", sa.Uuid(), nullable=False),
         sa.Column("kind", sa.String(length=40), nullable=False),
+        sa.Column("segment", sa.Integer(), nullable=False),
         sa.Column("state", sa.String(length=40), nullable=False),
         sa.Column("is_partial", sa.Boolean(), nullable=False),
         sa.Column("reason", sa.String(length=200), nullable=False),
@@ -320,7 +321,7 @@ def upgrade() -> None:
         sa.Column("stored_at", Instant(), nullable=True),
         sa.ForeignKeyConstraint(["call_id"], ["call.id"], name=op.f("fk_recording_call_id_call"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_recording")),
-        sa.UniqueConstraint("call_id", "kind", name=op.f("uq_recording_call_id_kind")),
+        sa.UniqueConstraint("call_id", "kind", "segment", name=op.f("uq_recording_call_id_kind_segment")),
         sa.UniqueConstraint("carrier_sid", name=op.f("uq_recording_carrier_sid")),
     )
     with op.batch_alter_table("recording", schema=None) as batch_op:
