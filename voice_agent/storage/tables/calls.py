@@ -59,6 +59,14 @@ class CallRow(Row):
     """What the agent's prompt and lines are filled with: names to text."""
 
     machine_detection: Mapped[Word] = mapped_column(default="off")
+    """off, enable or message_end."""
+
+    on_machine: Mapped[Word] = mapped_column(default="continue")
+    """continue or hang_up, where a machine answers."""
+
+    is_carrier_recorded: Mapped[bool] = mapped_column(default=False)
+    ring_s: Mapped[int] = mapped_column(default=30)
+    time_limit_s: Mapped[int] = mapped_column(default=3_600)
     answered_by: Mapped[Word | None]
     """Twilio's AnsweredBy."""
 
