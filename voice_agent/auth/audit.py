@@ -1,0 +1,52 @@
+"""The audit log: who did what to what, before and after. Only ever appended to, in the transaction of the deed."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select, tuple_
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from voice_agent.auth.principal import Principal
+from voice_agent.storage.tables import AuditRow
+
+
+async def record(
+    session: AsyncSession,
+    principal: Principal,
+    action: str,
+    *,
+    target_kind: str,
+    target_id: str,
+    before: dict[str, Any] | None = None,
+    after: dict[str, Any] | None = None,
+) -> None:
+    """Add an entry; it is kept if the deed is. `action` is noun and verb: `agent.publish`. No secrets in it."""
+    session.add(
+        AuditRow(
+            org_id=principal.org_id,
+            at=datetime.now(UTC),
+            actor_kind=principal.kind,
+            actor_id=principal.id,
+            actor_name=principal.name,
+            action=action,
+            target_kind=target_kind,
+            target_id=target_id,
+            before=before,
+            after=after,
+            address=principal.address,
+        )
+    )
+
+
+async def page(
+    session: AsyncSession, org_id: UUID, *, action: str = "", before: tuple[datetime, UUID] | None = None, limit: int
+) -> Sequence[AuditRow]:
+    """Return entries, newest first; `action` may be the beginning of one, such as `agent.`."""
+    query = select(AuditRow).where(AuditRow.org_id == org_id)
+    if action:
+        query = query.where(AuditRow.action.startswith(action, autoescape=True))
+    if before is not None:
+        query = query.where(tuple_(AuditRow.at, AuditRow.id) < tuple_(*before))
+    return (await session.scalars(query.order_by(AuditRow.at.desc(), AuditRow.id.desc()).limit(limit))).all()

@@ -1,0 +1,346 @@
+"""What can be done with calls from outside: start, end, transfer, list, look up, delete.
+
+Looking and deleting happen in the caller's transaction. What involves the carrier (start, end, transfer) opens its own,
+because it takes more than one: what is meant is written down and committed, then the carrier is asked with no
+transaction open, then its answer is written down. A process that dies in between leaves a row that says where.
+
+Starting a call posts once. An answer that is not clear (none, or a 5xx) leaves the call `unknown`: the reconciler finds
+out, and nobody ever posts again for it (reliability.md section 4). Everything is bound to the organisation of whoever
+asks; what belongs to another is not found.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+import msgspec
+import structlog
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from voice_agent.auth import audit
+from voice_agent.auth.principal import Principal
+from voice_agent.calls import erasure, repository, spending
+from voice_agent.calls.model import ACTIVE, CallState, Outcome, moved
+from voice_agent.calls.policy import CallPolicy, check_destination, normalised, policy_of
+from voice_agent.calls.ports import CallRequest, Carrier, CarrierCall, TransferRequest
+from voice_agent.calls.processor import CallProcessor
+from voice_agent.calls.repository import CallFilter
+from voice_agent.errors import CarrierError, Conflict, NotFound
+from voice_agent.storage.database import Database
+from voice_agent.storage.ids import new_id
+from voice_agent.storage.tables import CallRow, OrganisationRow
+
+log = structlog.get_logger(__name__)
+
+
+class ChosenAgent(msgspec.Struct, frozen=True, kw_only=True):
+    """Who is to speak."""
+
+    version_id: UUID
+    name: str
+    language: str
+    duration_s: float
+    """The longest call."""
+
+
+class AgentDirectory(Protocol):
+    """What calls need to know of agents."""
+
+    async def choose(
+        self, session: AsyncSession, org_id: UUID, agent_id: UUID | None, variables: Mapping[str, str]
+    ) -> ChosenAgent:
+        """Return the agent's published version, of the oldest agent where none is named.
+
+        Raises NotFound where there is none, InvalidRequest where a variable is missing or unknown.
+        """
+        ...
+
+    async def caller_number(self, session: AsyncSession, org_id: UUID, wanted: str) -> str:
+        """Return the organisation's number to show: the wanted one, or its first. Raises InvalidRequest."""
+        ...
+
+
+class CallOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """A call to place, as it was asked for."""
+
+    to: str
+    from_number: str = ""
+    agent_id: UUID | None = None
+    variables: Mapping[str, str] = msgspec.field(default_factory=dict)
+    machine_detection: str = "off"
+    on_machine: str = "continue"
+    is_carrier_recorded: bool = False
+    ring_s: int = 30
+
+
+class CallAddresses(Protocol):
+    """Where the carrier reaches us about one call: public URLs."""
+
+    def answer(self, call_id: UUID) -> str:
+        """Asked for a document when the call is answered."""
+        ...
+
+    def status(self, call_id: UUID) -> str:
+        """Told what becomes of the call."""
+        ...
+
+    def machine(self, call_id: UUID) -> str:
+        """Told who answered."""
+        ...
+
+    def recording(self, call_id: UUID) -> str:
+        """Told about the carrier's own recording."""
+        ...
+
+    def after_dial(self, call_id: UUID) -> str:
+        """Asked for a document when a transfer is over."""
+        ...
+
+    def whisper(self, call_id: UUID) -> str:
+        """Asked what to say to whoever answers a warm transfer."""
+        ...
+
+
+class CallService:
+    """One for the process."""
+
+    def __init__(
+        self,
+        database: Database,
+        carrier: Carrier,
+        agents: AgentDirectory,
+        addresses: CallAddresses,
+        processor: CallProcessor,
+        *,
+        default_policy: CallPolicy,
+        clock: Callable[[], datetime],
+    ) -> None:
+        """`clock` returns the present in UTC."""
+        self._database = database
+        self._carrier = carrier
+        self._agents = agents
+        self._addresses = addresses
+        self._processor = processor
+        self._default_policy = default_policy
+        self._clock = clock
+
+    # --- starting ---------------------------------------------------------------------------------------------
+    async def start(self, principal: Principal, order: CallOrder) -> CallRow:
+        """Place a call and return it as it stands: accepted, failed (the carrier refused) or unknown.
+
+        Raises InvalidRequest, NotPermitted (country, kind of number), NotFound (agent) or Conflict (spend cap); then
+        nothing was written down and nobody is called.
+        """
+        async with self._database.write() as session:
+            call = await self._write_intent(session, principal, order)
+        return await self.place(call.id)
+
+    async def _write_intent(self, session: AsyncSession, principal: Principal, order: CallOrder) -> CallRow:
+        org_id = principal.org_id
+        policy = await self.policy(session, org_id)
+        to = check_destination(order.to, policy)
+        agent = await self._agents.choose(session, org_id, order.agent_id, order.variables)
+        now = self._clock()
+        call = CallRow(
+            id=new_id(),
+            org_id=org_id,
+            direction="outbound",
+            state=CallState.INTENT.value,
+            agent_version_id=agent.version_id,
+            agent_name=agent.name,
+            language=agent.language,
+            from_number=await self._agents.caller_number(session, org_id, order.from_number),
+            to_number=to,
+            variables=dict(order.variables),
+            machine_detection=order.machine_detection,
+            on_machine=order.on_machine,
+            is_carrier_recorded=order.is_carrier_recorded,
+            ring_s=order.ring_s,
+            time_limit_s=int(agent.duration_s) + TIME_LIMIT_MARGIN_S,
+            created_at=now,
+            created_by=principal.name,
+        )
+        session.add(call)
+        await session.flush()
+        await spending.reserve(session, call, policy, amount=policy.reservation(call.time_limit_s), now=now)
+        await audit.record(session, principal, "call.start", target_kind="call", target_id=str(call.id))
+        return call
+
+    async def place(self, call_id: UUID) -> CallRow:
+        """Ask the carrier for a call that was written down, once, ever; return the call as it stands then."""
+        async with self._database.write() as session:
+            is_ours = await repository.claim_dialing(session, call_id, self._clock())
+            call = await self._existing(session, call_id)
+        if not is_ours:
+            return call
+        answer: CarrierCall | CarrierError
+        try:
+            answer = await self._carrier.create_call(self._request(call))
+        except CarrierError as error:
+            answer = error
+            log.warning("call_not_placed", call_id=str(call_id), code=error.code, status=error.status)
+        async with self._database.write() as session:
+            return await self._note_answer(session, call_id, answer)
+
+    def _request(self, call: CallRow) -> CallRequest:
+        asks_who = call.machine_detection != "off"
+        return CallRequest(
+            to=call.to_number,
+            caller=call.from_number,
+            url=self._addresses.answer(call.id),
+            status_callback=self._addresses.status(call.id),
+            ring_s=call.ring_s,
+            time_limit_s=call.time_limit_s,
+            machine_detection=call.machine_detection,
+            machine_callback=self._addresses.machine(call.id) if asks_who else "",
+            is_recorded=call.is_carrier_recorded,
+            recording_callback=self._addresses.recording(call.id) if call.is_carrier_recorded else "",
+        )
+
+    async def _note_answer(self, session: AsyncSession, call_id: UUID, answer: CarrierCall | CarrierError) -> CallRow:
+        """Write down what the carrier answered. Its callbacks may have been faster: then they are right."""
+        call = await self._existing(session, call_id)
+        if isinstance(answer, CarrierCall):
+            await self._processor.adopt(session, call, answer.call_sid)
+            return call
+        if CallState(call.state) is not CallState.DIALING:
+            return call
+        facts = repository.facts_of(call)
+        if answer.is_unclear:
+            repository.store_facts(call, moved(facts, CallState.UNKNOWN, at=self._clock()))
+            return call
+        outcome = Outcome.INVALID_NUMBER if answer.kind == "invalid_number" else Outcome.CARRIER_FAILED
+        repository.store_facts(call, moved(facts, CallState.FAILED, at=self._clock(), outcome=outcome))
+        call.error_code, call.error = answer.code, str(answer)[:500]
+        await spending.settle(session, call, CallPolicy())
+        return call
+
+    async def _existing(self, session: AsyncSession, call_id: UUID) -> CallRow:
+        call = await repository.locked(session, call_id)
+        if call is None:
+            raise NotFound("there is no such call")
+        return call
+
+    async def policy(self, session: AsyncSession, org_id: UUID) -> CallPolicy:
+        """Return the organisation's limits. Raises NotFound."""
+        organisation = await session.get(OrganisationRow, org_id)
+        if organisation is None:
+            raise NotFound("there is no such organisation")
+        return policy_of(organisation.settings, self._default_policy)
+
+    # --- steering ---------------------------------------------------------------------------------------------
+    async def end(self, principal: Principal, call_id: UUID) -> CallRow:
+        """End a call, wherever it is; one that is over stays as it is. Raises NotFound, Conflict or CarrierError."""
+        async with self._database.write() as session:
+            call = await self._locked(session, principal.org_id, call_id)
+            state = CallState(call.state)
+            if state not in ACTIVE:
+                return call
+            if state is CallState.INTENT:
+                await self._void(session, call)
+            elif call.call_sid is None:
+                raise Conflict("the carrier has not said yet whether it took this call: it can be ended once it has")
+            call.is_ended_by_us = True
+            call.end_reason = "api"
+            await audit.record(session, principal, "call.end", target_kind="call", target_id=str(call.id))
+        if call.call_sid is not None:
+            end = self._carrier.hang_up if state is CallState.IN_PROGRESS else self._carrier.cancel
+            await end(call.call_sid)
+        return call
+
+    async def _void(self, session: AsyncSession, call: CallRow) -> None:
+        facts = moved(repository.facts_of(call), CallState.VOID, at=self._clock(), outcome=Outcome.CANCELLED)
+        repository.store_facts(call, facts)
+        await spending.settle(session, call, CallPolicy())
+
+    async def transfer(self, principal: Principal, call_id: UUID, target: str, *, briefing: str = "") -> CallRow:
+        """Connect a live call's caller to `target`; the agent's part is over. With a briefing that is said first.
+
+        Raises NotFound, Conflict, InvalidRequest, NotPermitted or CarrierError; after a CarrierError the agent goes on.
+        """
+        async with self._database.write() as session:
+            number = check_destination(target, await self.policy(session, principal.org_id))
+            call = await self._locked(session, principal.org_id, call_id)
+            if CallState(call.state) is not CallState.IN_PROGRESS or call.call_sid is None:
+                raise Conflict("only a call in progress can be transferred")
+            call.is_ended_by_us = True
+            call.end_reason = "transferred"
+            call.briefing = briefing
+            await audit.record(
+                session, principal, "call.transfer", target_kind="call", target_id=str(call.id), after={"target": number}
+            )
+        plan = TransferRequest(
+            target=number,
+            language=call.language,
+            action_url=self._addresses.after_dial(call.id),
+            whisper_url=self._addresses.whisper(call.id) if briefing else "",
+        )
+        try:
+            await self._carrier.transfer(call.call_sid, plan)
+        except CarrierError:
+            await self._take_back_the_end(call.id)
+            raise
+        return call
+
+    async def _take_back_the_end(self, call_id: UUID) -> None:
+        async with self._database.write() as session:
+            call = await self._existing(session, call_id)
+            call.is_ended_by_us = False
+            call.end_reason = None
+
+    async def _locked(self, session: AsyncSession, org_id: UUID, call_id: UUID) -> CallRow:
+        call = await repository.locked(session, call_id)
+        if call is None or call.org_id != org_id:
+            raise NotFound("there is no such call")
+        return call
+
+    # --- looking ----------------------------------------------------------------------------------------------
+    async def find(self, session: AsyncSession, org_id: UUID, call_id: UUID) -> CallRow:
+        """Return a call. Raises NotFound."""
+        call = await repository.of_organisation(session, org_id, call_id)
+        if call is None:
+            raise NotFound("there is no such call")
+        return call
+
+    async def page(
+        self,
+        session: AsyncSession,
+        org_id: UUID,
+        wanted: CallFilter,
+        *,
+        before: tuple[datetime, UUID] | None,
+        limit: int,
+    ) -> Sequence[CallRow]:
+        """Return calls, newest first."""
+        if wanted.number:
+            wanted = msgspec.structs.replace(wanted, number=normalised(wanted.number))
+        return await repository.page(session, org_id, wanted, before=before, limit=limit)
+
+    # --- forgetting -------------------------------------------------------------------------------------------
+    async def delete(self, session: AsyncSession, principal: Principal, call_id: UUID) -> CallRow:
+        """Delete what was said and heard in a call, and whose it was; that it took place and what it cost stays.
+
+        Raises NotFound, or Conflict while it is going on.
+        """
+        call = await self._locked(session, principal.org_id, call_id)
+        if CallState(call.state) in ACTIVE:
+            raise Conflict("a call that is going on cannot be deleted: end it first")
+        await erasure.erase(session, call, now=self._clock())
+        await audit.record(session, principal, "call.delete", target_kind="call", target_id=str(call.id))
+        return call
+
+    async def erase_number(self, session: AsyncSession, principal: Principal, number: str) -> tuple[int, int]:
+        """Delete the content of every call with this number; return how many, and how many are still going on."""
+        wanted = normalised(number)
+        org_id = principal.org_id
+        erased = await erasure.erase_number(session, org_id, wanted, now=self._clock())
+        # The number itself is what is to be forgotten: the log says only how much was.
+        await audit.record(
+            session, principal, "call.erase", target_kind="number", target_id="", after={"erased_calls": erased}
+        )
+        return erased, len(await repository.active_of_number(session, org_id, wanted))
+
+
+TIME_LIMIT_MARGIN_S = 120
+"""The carrier ends a call that much later than the agent would: a bound on what a lost call can cost."""
