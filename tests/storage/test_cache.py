@@ -1,6 +1,7 @@
 """One contract for both caches, then what is each one's own."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -157,3 +158,33 @@ async def test_the_settings_choose_the_cache(redis_url: str) -> None:
     await shared.put("chosen", b"1")
     assert await shared.get("chosen") == b"1"
     await shared.close()
+
+
+async def test_a_bucket_gives_its_tokens_at_once_and_then_one_by_one(cache: CacheService) -> None:
+    taken = [await cache.take("sign-in", limit=3, window_s=60) for _ in range(5)]
+
+    assert taken[:3] == [0.0, 0.0, 0.0]
+    assert all(15 < wait_s <= 20 for wait_s in taken[3:])
+    assert await cache.take("another", limit=3, window_s=60) == 0.0
+
+
+async def test_a_token_comes_back_with_time() -> None:
+    clock = Clock()
+    cache = InProcessCache(clock=clock)
+    waits = [await cache.take("k", limit=2, window_s=10) for _ in range(3)]
+    clock.now_s += 5
+
+    assert waits == [0.0, 0.0, 5.0]
+    assert await cache.take("k", limit=2, window_s=10) == 0.0
+    assert await cache.take("k", limit=2, window_s=10) == 5.0
+
+
+async def test_f44_without_redis_each_process_counts_by_itself(tmp_path: Path) -> None:
+    cache = RedisCache(f"unix://{tmp_path / 'nobody.sock'}")
+    try:
+        waits = [await cache.take("k", limit=1, window_s=60) for _ in range(2)]
+    finally:
+        await cache.close()
+
+    assert waits[0] == 0.0
+    assert waits[1] > 0.0

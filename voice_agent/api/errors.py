@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from voice_agent.errors import ProviderBusy, VoiceAgentError
+from voice_agent.errors import ProviderBusy, TooManyRequests, VoiceAgentError
 
 log = structlog.get_logger(__name__)
 
@@ -71,7 +71,7 @@ def _problem(error: Exception) -> tuple[Problem, Mapping[str, str]]:
             problem = Problem(
                 type=problem_type(type(error)), title=_phrase(status), status=status, detail=str(error) or None
             )
-            if isinstance(error, ProviderBusy) and error.retry_after_s is not None:
+            if isinstance(error, ProviderBusy | TooManyRequests) and error.retry_after_s is not None:
                 headers = {"Retry-After": str(max(1, round(error.retry_after_s)))}
         case HTTPException():
             title = _phrase(error.status_code)

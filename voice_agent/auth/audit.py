@@ -26,7 +26,7 @@ async def record(
     session.add(
         AuditRow(
             org_id=principal.org_id,
-            at=datetime.now(UTC),
+            created_at=datetime.now(UTC),
             actor_kind=principal.kind,
             actor_id=principal.id,
             actor_name=principal.name,
@@ -48,5 +48,5 @@ async def page(
     if action:
         query = query.where(AuditRow.action.startswith(action, autoescape=True))
     if before is not None:
-        query = query.where(tuple_(AuditRow.at, AuditRow.id) < tuple_(*before))
-    return (await session.scalars(query.order_by(AuditRow.at.desc(), AuditRow.id.desc()).limit(limit))).all()
+        query = query.where(tuple_(AuditRow.created_at, AuditRow.id) < tuple_(*before))
+    return (await session.scalars(query.order_by(AuditRow.created_at.desc(), AuditRow.id.desc()).limit(limit))).all()

@@ -4,6 +4,7 @@ A cache is never the only place where something is: one that cannot be reached a
 done again (F44). Nothing on the way of a call's audio waits for it.
 """
 
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from hashlib import sha256
@@ -36,6 +37,13 @@ class CacheService(Protocol):
         """Forget `key`; an unknown one is no error."""
         ...
 
+    async def take(self, key: str, *, limit: int, window_s: float) -> float:
+        """Take one of `limit` tokens that come back evenly over `window_s` seconds.
+
+        Returns 0.0 where there was one, else the seconds until the next. Shared by whoever shares the cache.
+        """
+        ...
+
     async def close(self) -> None:
         """Release connections. Safe to call twice."""
         ...
@@ -54,6 +62,47 @@ class _Entry(msgspec.Struct, frozen=True):
     expires_at_s: float
 
 
+class TokenBuckets:
+    """Token buckets in memory, by key; the longest unused ones leave beyond `MOST_BUCKETS`.
+
+    Kept as one number each, the time at which the bucket will be full again (generic cell rate algorithm).
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._full_at_s: OrderedDict[str, float] = OrderedDict()
+
+    def take(self, key: str, *, limit: int, window_s: float) -> float:
+        """Take a token; 0.0 where there was one, else the seconds until the next."""
+        now_s, interval_s = self._clock(), window_s / limit
+        full_at_s = max(self._full_at_s.get(key, 0.0), now_s) + interval_s
+        wait_s = full_at_s - now_s - window_s
+        if wait_s > ROUNDING_S:
+            return wait_s
+        self._full_at_s[key] = full_at_s
+        self._full_at_s.move_to_end(key)
+        while len(self._full_at_s) > MOST_BUCKETS:
+            self._full_at_s.popitem(last=False)
+        return 0.0
+
+
+MOST_BUCKETS = 100_000
+ROUNDING_S = 1e-6
+"""Sums of intervals are not exact."""
+
+_TAKE = """
+local now = redis.call('TIME')
+now = now[1] + now[2] / 1000000
+local window, interval = tonumber(ARGV[1]), tonumber(ARGV[2])
+local full_at = math.max(tonumber(redis.call('GET', KEYS[1]) or '0'), now) + interval
+local wait = full_at - now - window
+if wait > 0.000001 then return tostring(wait) end
+redis.call('SET', KEYS[1], string.format('%.6f', full_at), 'PX', math.ceil(window * 1000))
+return '0'
+"""
+"""`TokenBuckets.take` by Redis' own clock, in one step."""
+
+
 class InProcessCache:
     """The default: the least recently used entries leave once the values together exceed `capacity_bytes`."""
 
@@ -62,6 +111,7 @@ class InProcessCache:
         self._capacity_bytes = capacity_bytes
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._size_bytes = 0
+        self._buckets = TokenBuckets(clock)
 
     @property
     def size_bytes(self) -> int:
@@ -93,8 +143,13 @@ class InProcessCache:
         """Forget `key`."""
         self._remove(key)
 
+    async def take(self, key: str, *, limit: int, window_s: float) -> float:
+        """Take one of `limit` tokens that come back evenly over `window_s` seconds."""
+        return self._buckets.take(key, limit=limit, window_s=window_s)
+
     async def close(self) -> None:
         """Forget everything."""
+        self._buckets = TokenBuckets(self._clock)
         self._entries.clear()
         self._size_bytes = 0
 
@@ -109,6 +164,8 @@ class RedisCache:
     def __init__(self, url: str, *, prefix: str = "voice-agent:", timeout_s: float = 0.5) -> None:
         self._redis: Redis = Redis.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s)
         self._prefix = prefix
+        self._take = self._redis.register_script(_TAKE)
+        self._buckets = TokenBuckets(time.monotonic)
 
     async def get(self, key: str) -> bytes | None:
         """Return what was put under `key`, None where it is not there any more or Redis cannot be asked."""
@@ -134,6 +191,15 @@ class RedisCache:
             await self._redis.delete(self._prefix + key)
         except RedisError as error:
             self._missed(error)
+
+    async def take(self, key: str, *, limit: int, window_s: float) -> float:
+        """Take one of `limit` tokens. Where Redis cannot be asked, each process counts by itself."""
+        try:
+            wait = await self._take(keys=[f"{self._prefix}bucket:{key}"], args=[window_s, window_s / limit])
+        except RedisError as error:
+            self._missed(error)
+            return self._buckets.take(key, limit=limit, window_s=window_s)
+        return float(wait)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -101,11 +101,11 @@ class AuditRow(Row):
     """Who did what to what, before and after. Only ever appended."""
 
     __tablename__ = "audit_log"
-    __table_args__ = (Index("ix_audit_log_org_id_at", "org_id", "at", "id"),)
+    __table_args__ = (Index("ix_audit_log_org_id_created_at", "org_id", "created_at", "id"),)
 
     id: Mapped[Key]
     org_id: Mapped[Reference]
-    at: Mapped[Moment]
+    created_at: Mapped[Moment]
     actor_kind: Mapped[Word]
     """user, api_key or system."""
 

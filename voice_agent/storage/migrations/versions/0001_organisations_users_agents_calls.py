@@ -30,7 +30,7 @@ def upgrade() -> None:
         "audit_log",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("org_id", sa.Uuid(), nullable=False),
-        sa.Column("at", Instant(), nullable=False),
+        sa.Column("created_at", Instant(), nullable=False),
         sa.Column("actor_kind", sa.String(length=40), nullable=False),
         sa.Column("actor_id", sa.Uuid(), nullable=True),
         sa.Column("actor_name", sa.String(length=200), nullable=False),
@@ -43,7 +43,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_log")),
     )
     with op.batch_alter_table("audit_log", schema=None) as batch_op:
-        batch_op.create_index("ix_audit_log_org_id_at", ["org_id", "at", "id"], unique=False)
+        batch_op.create_index("ix_audit_log_org_id_created_at", ["org_id", "created_at", "id"], unique=False)
 
     op.create_table(
         "idempotency_key",
