@@ -103,6 +103,9 @@ class CallRow(Row):
     """Of this row; its ETag."""
 
     created_by: Mapped[Name] = mapped_column(default="")
+    briefing: Mapped[str] = mapped_column(String(500), default="")
+    """What is said to whoever answers a warm transfer."""
+
     erased_at: Mapped[Moment | None]
     """What was said and heard has been deleted."""
 

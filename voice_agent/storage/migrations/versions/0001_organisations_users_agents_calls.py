@@ -241,6 +241,7 @@ def upgrade() -> None:
         sa.Column("is_ended_by_us", sa.Boolean(), nullable=False),
         sa.Column("revision", sa.Integer(), nullable=False),
         sa.Column("created_by", sa.String(length=200), nullable=False),
+        sa.Column("briefing", sa.String(length=500), nullable=False),
         sa.Column("erased_at", Instant(), nullable=True),
         sa.ForeignKeyConstraint(
             ["agent_version_id"],
