@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from voice_agent.calls.model import ACTIVE, CallFacts, CallState, Outcome
 from voice_agent.storage.tables import (
+    AgentVersionRow,
     CallRow,
     ConversationEventRow,
     RecordingRow,
@@ -115,6 +116,9 @@ def _filtered(query: Select[CallRow], wanted: CallFilter) -> Select[CallRow]:
         query = query.where(CallRow.direction == wanted.direction)
     if wanted.number:
         query = query.where(or_(CallRow.to_number == wanted.number, CallRow.from_number == wanted.number))
+    if wanted.agent_id is not None:
+        versions = select(AgentVersionRow.id).where(AgentVersionRow.agent_id == wanted.agent_id)
+        query = query.where(CallRow.agent_version_id.in_(versions))
     if wanted.created_from is not None:
         query = query.where(CallRow.created_at >= wanted.created_from)
     if wanted.created_to is not None:

@@ -61,6 +61,14 @@ class AgentDirectory(Protocol):
         ...
 
 
+class JobRequests(Protocol):
+    """Where work for later is written down."""
+
+    async def request(self, session: AsyncSession, kind: str, payload: msgspec.Struct, *, job_id: str) -> None:
+        """Have a job run once the session's transaction is committed."""
+        ...
+
+
 class CallOrder(msgspec.Struct, frozen=True, kw_only=True):
     """A call to place, as it was asked for."""
 
@@ -102,25 +110,33 @@ class CallAddresses(Protocol):
         ...
 
 
+class CallPorts(msgspec.Struct, frozen=True, kw_only=True):
+    """What calls need of the rest of the system."""
+
+    database: Database
+    carrier: Carrier
+    agents: AgentDirectory
+    addresses: CallAddresses
+    jobs: JobRequests
+
+
 class CallService:
     """One for the process."""
 
     def __init__(
         self,
-        database: Database,
-        carrier: Carrier,
-        agents: AgentDirectory,
-        addresses: CallAddresses,
+        ports: CallPorts,
         processor: CallProcessor,
         *,
         default_policy: CallPolicy,
         clock: Callable[[], datetime],
     ) -> None:
         """`clock` returns the present in UTC."""
-        self._database = database
-        self._carrier = carrier
-        self._agents = agents
-        self._addresses = addresses
+        self._database = ports.database
+        self._carrier = ports.carrier
+        self._agents = ports.agents
+        self._addresses = ports.addresses
+        self._jobs = ports.jobs
         self._processor = processor
         self._default_policy = default_policy
         self._clock = clock
@@ -268,7 +284,12 @@ class CallService:
             call.end_reason = "transferred"
             call.briefing = briefing
             await audit.record(
-                session, principal, "call.transfer", target_kind="call", target_id=str(call.id), after={"target": number}
+                session,
+                principal,
+                "call.transfer",
+                target_kind="call",
+                target_id=str(call.id),
+                after={"target": number},
             )
         plan = TransferRequest(
             target=number,
@@ -326,7 +347,7 @@ class CallService:
         call = await self._locked(session, principal.org_id, call_id)
         if CallState(call.state) in ACTIVE:
             raise Conflict("a call that is going on cannot be deleted: end it first")
-        await erasure.erase(session, call, now=self._clock())
+        await self._erase(session, call)
         await audit.record(session, principal, "call.delete", target_kind="call", target_id=str(call.id))
         return call
 
@@ -334,13 +355,37 @@ class CallService:
         """Delete the content of every call with this number; return how many, and how many are still going on."""
         wanted = normalised(number)
         org_id = principal.org_id
-        erased = await erasure.erase_number(session, org_id, wanted, now=self._clock())
+        calls = await erasure.calls_of_number(session, org_id, wanted)
+        for call in calls:
+            await self._erase(session, call)
         # The number itself is what is to be forgotten: the log says only how much was.
         await audit.record(
-            session, principal, "call.erase", target_kind="number", target_id="", after={"erased_calls": erased}
+            session, principal, "call.erase", target_kind="number", target_id="", after={"erased_calls": len(calls)}
         )
-        return erased, len(await repository.active_of_number(session, org_id, wanted))
+        return len(calls), len(await repository.active_of_number(session, org_id, wanted))
 
+    async def erase_past_their_time(self, session: AsyncSession, org_id: UUID) -> int:
+        """Delete the content of calls that the organisation does not keep any longer; return how many, 100 at most."""
+        retention_days = (await self.policy(session, org_id)).retention_days
+        if retention_days == 0:
+            return 0
+        calls = await erasure.calls_past_their_time(
+            session, org_id, retention_days, now=self._clock(), limit=ERASED_AT_ONCE
+        )
+        for call in calls:
+            await self._erase(session, call)
+        return len(calls)
+
+    async def _erase(self, session: AsyncSession, call: CallRow) -> None:
+        files = await erasure.erase(session, call, now=self._clock())
+        await self._jobs.request(session, DELETE_FILES, files, job_id=f"{DELETE_FILES}-{call.id}")
+
+
+DELETE_FILES = "call.delete_files"
+"""The job that deletes `ErasedFiles`."""
+
+ERASED_AT_ONCE = 100
+"""Calls of one transaction: a few hundred milliseconds."""
 
 TIME_LIMIT_MARGIN_S = 120
 """The carrier ends a call that much later than the agent would: a bound on what a lost call can cost."""
