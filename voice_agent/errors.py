@@ -70,15 +70,27 @@ class CarrierError(VoiceAgentError):
     """The carrier's REST interface refused or failed.
 
     `code` is Twilio's error code (https://www.twilio.com/docs/api/errors), 0 where none was given; `status` is the
-    HTTP status, 0 where no answer came.
+    HTTP status, 0 where no answer came. `kind` is what it means for whoever asked: config (account, number or country
+    is not set up), invalid_number, unreachable, blocked, retry_later, gone, or other.
     """
 
     http_status = 502
 
-    def __init__(self, message: str, *, code: int = 0, status: int = 0) -> None:
+    def __init__(self, message: str, *, code: int = 0, status: int = 0, kind: str = "other") -> None:
         super().__init__(message)
         self.code = code
         self.status = status
+        self.kind = kind
+
+    @property
+    def is_unclear(self) -> bool:
+        """Whether what was asked may have been done all the same: no answer, or one that it failed inside."""
+        return self.status == 0 or self.status >= 500
+
+    @property
+    def is_not_processed(self) -> bool:
+        """Whether it is certain that nothing was done, and asking again is right (HTTP 429)."""
+        return self.status == 429
 
 
 class DatabaseUnavailable(VoiceAgentError):
