@@ -73,10 +73,18 @@ async def of_organisation(session: AsyncSession, org_id: UUID, call_id: UUID) ->
 
 
 async def locked(session: AsyncSession, call_id: UUID) -> CallRow | None:
-    """Return a call for a change: others that want to change it wait."""
-    return await session.scalar(
-        select(CallRow).where(CallRow.id == call_id).with_for_update().execution_options(populate_existing=True)
-    )
+    """Return a call for a change: others that want to change it wait.
+
+    FOR NO KEY UPDATE on Postgres: rows that point at the call are inserted meanwhile, and must not wait for it.
+    """
+    query = select(CallRow).where(CallRow.id == call_id).with_for_update(key_share=True)
+    return await session.scalar(query.execution_options(populate_existing=True))
+
+
+async def lock_sid(session: AsyncSession, call_sid: str) -> None:
+    """Hold a carrier's name for a call until the transaction ends, whether or not anybody knows the call yet."""
+    if session.get_bind().dialect.name == "postgresql":  # SQLite has one writer at a time anyway
+        await session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(call_sid, 0))))
 
 
 async def by_sid(session: AsyncSession, call_sid: str) -> CallRow | None:

@@ -23,7 +23,7 @@ from voice_agent.auth.principal import Principal
 from voice_agent.calls import erasure, repository, spending
 from voice_agent.calls.model import ACTIVE, CallState, Outcome, moved
 from voice_agent.calls.policy import CallPolicy, check_destination, normalised, policy_of
-from voice_agent.calls.ports import CallRequest, Carrier, CarrierCall, TransferRequest
+from voice_agent.calls.ports import CallRequest, Carrier, CarrierCall, Language, MachineDetection, TransferRequest
 from voice_agent.calls.processor import CallProcessor
 from voice_agent.calls.repository import CallFilter
 from voice_agent.errors import CarrierError, Conflict, NotFound
@@ -208,7 +208,7 @@ class CallService:
             status_callback=self._addresses.status(call.id),
             ring_s=call.ring_s,
             time_limit_s=call.time_limit_s,
-            machine_detection=call.machine_detection,
+            machine_detection=msgspec.convert(call.machine_detection, MachineDetection),
             machine_callback=self._addresses.machine(call.id) if asks_who else "",
             is_recorded=call.is_carrier_recorded,
             recording_callback=self._addresses.recording(call.id) if call.is_carrier_recorded else "",
@@ -216,6 +216,8 @@ class CallService:
 
     async def _note_answer(self, session: AsyncSession, call_id: UUID, answer: CarrierCall | CarrierError) -> CallRow:
         """Write down what the carrier answered. Its callbacks may have been faster: then they are right."""
+        if isinstance(answer, CarrierCall):
+            await repository.lock_sid(session, answer.call_sid)
         call = await self._existing(session, call_id)
         if isinstance(answer, CarrierCall):
             await self._processor.adopt(session, call, answer.call_sid)
@@ -293,7 +295,7 @@ class CallService:
             )
         plan = TransferRequest(
             target=number,
-            language=call.language,
+            language=msgspec.convert(call.language, Language),
             action_url=self._addresses.after_dial(call.id),
             whisper_url=self._addresses.whisper(call.id) if briefing else "",
         )

@@ -1,0 +1,84 @@
+"""A telephone company that does what a test tells it, and remembers what it was asked."""
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+
+from voice_agent.calls.ports import CallRequest, CarrierCall, TransferRequest
+from voice_agent.errors import CarrierError
+
+
+class FakeCarrier:
+    """Implements `calls.ports.Carrier`. Fill `answers` with what `create_call` returns or raises, in order."""
+
+    def __init__(self) -> None:
+        self.answers: list[CarrierCall | CarrierError] = []
+        self.placed: list[CallRequest] = []
+        self.calls: dict[str, CarrierCall] = {}
+        self.hung_up: list[str] = []
+        self.canceled: list[str] = []
+        self.transferred: list[tuple[str, TransferRequest]] = []
+        self.paused: list[str] = []
+        self.resumed: list[str] = []
+        self.deleted_recordings: list[str] = []
+        self.recordings: dict[str, bytes] = {}
+        self.error: CarrierError | None = None
+        """Raised by everything but `create_call`."""
+
+    async def create_call(self, request: CallRequest) -> CarrierCall:
+        self.placed.append(request)
+        answer = self.answers.pop(0) if self.answers else self._fresh(request)
+        if isinstance(answer, CarrierError):
+            raise answer
+        return answer
+
+    def _fresh(self, request: CallRequest) -> CarrierCall:
+        call = CarrierCall(call_sid=f"CA{len(self.placed):032}", status="queued", to=request.to, caller=request.caller)
+        self.calls[call.call_sid] = call
+        return call
+
+    async def fetch_call(self, call_sid: str) -> CarrierCall:
+        self._fail()
+        if call_sid not in self.calls:
+            raise CarrierError("not found", code=20404, status=404, kind="gone")
+        return self.calls[call_sid]
+
+    async def list_calls(self, *, to: str, caller: str, started_after: datetime) -> tuple[CarrierCall, ...]:
+        self._fail()
+        return tuple(
+            call
+            for call in self.calls.values()
+            if (call.to, call.caller) == (to, caller)
+            if call.created_at is None or call.created_at >= started_after
+        )
+
+    async def hang_up(self, call_sid: str) -> None:
+        self._fail()
+        self.hung_up.append(call_sid)
+
+    async def cancel(self, call_sid: str) -> None:
+        self._fail()
+        self.canceled.append(call_sid)
+
+    async def transfer(self, call_sid: str, request: TransferRequest) -> None:
+        self._fail()
+        self.transferred.append((call_sid, request))
+
+    async def pause_recording(self, call_sid: str) -> None:
+        self._fail()
+        self.paused.append(call_sid)
+
+    async def resume_recording(self, call_sid: str) -> None:
+        self._fail()
+        self.resumed.append(call_sid)
+
+    async def download_recording(self, recording_sid: str) -> AsyncIterator[bytes]:
+        self._fail()
+        yield self.recordings[recording_sid]
+
+    async def delete_recording(self, recording_sid: str) -> None:
+        self._fail()
+        self.deleted_recordings.append(recording_sid)
+
+    def _fail(self) -> None:
+        if self.error is not None:
+            raise self.error
