@@ -17,7 +17,7 @@ Source: campaigns.md 4.4 steps 7 and 9; reliability.md F20-F22.
 import asyncio
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 from uuid import UUID
 
 import msgspec
@@ -42,6 +42,30 @@ Source = Literal["status", "machine_detection", "recording", "stream", "poll"]
 MACHINES = frozenset({"machine_start", "machine_end_beep", "machine_end_silence", "machine_end_other", "fax"})
 
 
+class IncomingCall(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody calls one of our numbers."""
+
+    to: str
+    from_number: str
+
+
+class Answering(msgspec.Struct, frozen=True, kw_only=True):
+    """Who answers an incoming call."""
+
+    org_id: UUID
+    version_id: UUID | None
+    agent_name: str
+    language: str
+
+
+class Switchboard(Protocol):
+    """Who answers which number."""
+
+    async def answering(self, session: AsyncSession, number: str) -> Answering:
+        """Return who answers calls to `number`: for a number that is nobody's, the default agent."""
+        ...
+
+
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """One message of the carrier."""
 
@@ -60,6 +84,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """Ours, where the address that the message came to names it."""
 
     sequence: int | None = None
+    incoming: IncomingCall | None = None
+    """Where the message is that somebody calls: the call is written down by it."""
 
 
 class CallProcessor:
@@ -69,6 +95,7 @@ class CallProcessor:
         self,
         database: Database,
         carrier: Carrier,
+        switchboard: Switchboard,
         *,
         policy: CallPolicy,
         on_changed: Callable[[CallRow], None] = lambda _: None,
@@ -80,6 +107,7 @@ class CallProcessor:
         """
         self._database = database
         self._carrier = carrier
+        self._switchboard = switchboard
         self._policy = policy
         self._on_changed = on_changed
         self._on_ended = on_ended
@@ -106,6 +134,8 @@ class CallProcessor:
     async def _stored(self, session: AsyncSession, receipt: Receipt) -> tuple[CallRow | None, bool]:
         await repository.lock_sid(session, receipt.call_sid)
         call = await self._find(session, receipt)
+        if call is None and receipt.incoming is not None:
+            call = await self._write_down(session, receipt, receipt.incoming)
         if not await _keep(session, receipt, None if call is None else call.id):
             return call, False
         if call is None:
@@ -127,6 +157,25 @@ class CallProcessor:
         if call is not None and call.call_sid not in (None, receipt.call_sid):
             log.warning("carrier_event_of_another_call", call_id=str(call.id), call_sid=receipt.call_sid)
             return None
+        return call
+
+    async def _write_down(self, session: AsyncSession, receipt: Receipt, incoming: IncomingCall) -> CallRow:
+        who = await self._switchboard.answering(session, incoming.to)
+        call = CallRow(
+            id=new_id(),
+            org_id=who.org_id,
+            direction="inbound",
+            state=CallState.ACCEPTED.value,
+            agent_version_id=who.version_id,
+            agent_name=who.agent_name,
+            language=who.language,
+            from_number=incoming.from_number,
+            to_number=incoming.to,
+            created_at=receipt.received_at,
+        )
+        session.add(call)
+        await session.flush()
+        await self._name(session, call, receipt.call_sid)
         return call
 
     async def adopt(self, session: AsyncSession, call: CallRow, call_sid: str) -> None:
