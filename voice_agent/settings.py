@@ -128,6 +128,10 @@ class TwilioSettings(_Area):
         "https://api.twilio.com", description="REST address: a regional host, a proxy or the sandbox."
     )
 
+    calls_per_second: float = Field(
+        1.0, gt=0, le=100, description="Outbound calls begun a second: what the account allows. Twilio queues the rest."
+    )
+
     @property
     def has_token(self) -> bool:
         """Whether an auth token is set."""

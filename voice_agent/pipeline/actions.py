@@ -110,7 +110,7 @@ class TransferCall(Action, frozen=True):
 
 
 class HangUp(Action, frozen=True):
-    """End the call. `reason` is kept with it: agent, idle, duration, failed_provider."""
+    """End the call. `reason` is kept with it: agent, idle, duration, failed_provider, or that of EndRequested."""
 
     reason: str
 

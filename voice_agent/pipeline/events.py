@@ -18,6 +18,34 @@ class CallStarted(Event, frozen=True):
     """The media stream is open: audio flows both ways."""
 
 
+class CallResumed(Event, frozen=True):
+    """In place of CallStarted: the media stream is open again after it was lost in mid-call.
+
+    What was going on when it was lost, as `calls.resumption` has found it.
+    """
+
+    elapsed_s: float
+    """Of the call, before this stream."""
+
+    question: str = ""
+    """What the caller had said and got no whole answer to."""
+
+    unheard: str = ""
+    """What the agent was saying, from the sentence in which it was cut; or the question that it had asked."""
+
+    hang_up: bool = False
+    """Whether that was the agent's last word."""
+
+    transfer_to: str = ""
+    """E.164; whom the caller was to be connected to after that word, empty for nobody."""
+
+
+class EndRequested(Event, frozen=True):
+    """Whoever runs the server wants the call to end, with a word to the caller. `reason` goes into the hang-up."""
+
+    reason: str
+
+
 class SpeechStarted(Event, frozen=True):
     """Voice activity has begun."""
 
@@ -161,6 +189,8 @@ class CallEnded(Event, frozen=True):
 
 AnyEvent = (
     CallStarted
+    | CallResumed
+    | EndRequested
     | SpeechStarted
     | VoiceConfirmed
     | SpeechStopped

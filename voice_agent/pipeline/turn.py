@@ -53,9 +53,11 @@ from voice_agent.pipeline.endpointing import endpoint_wait_s
 from voice_agent.pipeline.events import (
     AnyEvent,
     CallEnded,
+    CallResumed,
     CallStarted,
     DeadlinePassed,
     DigitPressed,
+    EndRequested,
     PlaybackFinished,
     PlaybackMarked,
     PlaybackStarted,
@@ -129,6 +131,8 @@ class TurnMachine:
             self._end_call()
         elif isinstance(event, CallStarted):
             self._start_call()
+        elif isinstance(event, CallResumed):
+            self._resume_call(event)
         elif self.phase is Phase.ACTIVE:
             self._apply(event)
         return tuple(self._out)
@@ -167,6 +171,33 @@ class TurnMachine:
         self._timers[Timer.DURATION] = self._at + self.settings.duration_s
         self._say_line(self.settings.lines.greeting)
 
+    def _resume_call(self, event: CallResumed) -> None:
+        """The line was lost and is back: say so, and go on where it was lost."""
+        if self.phase is not Phase.WAITING:
+            return
+        self.phase = Phase.ACTIVE
+        left_s = max(self.settings.duration_s - event.elapsed_s, self.settings.resumed_s)
+        self._timers[Timer.DURATION] = self._at + left_s
+        if event.question:
+            self._answer_again(event.question)
+        else:
+            self._repeat(event)
+
+    def _answer_again(self, question: str) -> None:
+        """The model answers what was left unanswered, while the caller hears why it takes a moment."""
+        self._utterance.prepend(question)
+        self._take_turn()
+        if self.settings.lines.resumption:
+            self._out.append(Speak(turn=self.turn, text=self.settings.lines.resumption, is_line=True))
+            self._reply.wrote = True
+
+    def _repeat(self, event: CallResumed) -> None:
+        """Say again what the caller did not hear to its end; what was to follow it follows now."""
+        last: HangUp | TransferCall | None = TransferCall(target=event.transfer_to) if event.transfer_to else None
+        if event.hang_up:
+            last = last or HangUp(reason="agent")
+        self._say_line(self.settings.lines.resumption, last=last, more=event.unheard)
+
     def _end_call(self) -> None:
         self.phase = Phase.ENDED
         self._timers.clear()
@@ -177,6 +208,14 @@ class TurnMachine:
         self._silence_agent()
         self._drop_utterance()
         self._say_line(self.settings.lines.goodbye, last=HangUp(reason="duration"), interruptible=False)
+
+    def _close(self, event: EndRequested) -> None:
+        """The server has to stop: say goodbye, not to be interrupted, and hang up. Goodbyes under way are left alone."""
+        if self.agent is not Agent.IDLE and self._reply.last is not None:
+            return
+        self._silence_agent()
+        self._drop_utterance()
+        self._say_line(self.settings.lines.closing, last=HangUp(reason=event.reason), interruptible=False)
 
     def _force_last(self) -> None:
         """The last words were not heard to their end in time: hang up or transfer all the same."""
@@ -379,9 +418,14 @@ class TurnMachine:
         if speaking:
             self.user = User.SPEAKING
 
-    def _say_line(self, text: str, *, last: HangUp | None = None, interruptible: bool = True) -> None:
-        """Say a fixed phrase as a turn of its own; `last` follows once it was heard. The agent must be idle."""
-        if not text:
+    def _say_line(
+        self, text: str, *, more: str = "", last: HangUp | TransferCall | None = None, interruptible: bool = True
+    ) -> None:
+        """Say a fixed phrase as a turn of its own, and `more` after it; `last` follows once it was heard.
+
+        The agent must be idle.
+        """
+        if not text and not more:
             if last is not None:
                 self._do_last(last)
             else:
@@ -394,7 +438,10 @@ class TurnMachine:
         reply.last, reply.is_interruptible, reply.wrote = last, interruptible, True
         self._reply = reply
         self._move(Step.REPLY)
-        self._out.append(Speak(turn=self.turn, text=text, is_line=True))
+        if text:
+            self._out.append(Speak(turn=self.turn, text=text, is_line=True))
+        if more:
+            self._out.append(Speak(turn=self.turn, text=more))
         self._out.append(FinishSpeaking(turn=self.turn))
         if last is not None:
             self._timers[Timer.GOODBYE] = self._at + self.settings.goodbye_s

@@ -34,10 +34,39 @@ class Lines(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     failure: str
     """Said before hanging up on a failure that lasts."""
 
+    resumption: str = ""
+    """Said first where the line was lost in mid-call and is back; empty for a sentence in the call's language."""
+
+    closing: str = ""
+    """Said before the server ends a call because it has to stop; empty for a sentence in the call's language."""
+
     def all(self) -> tuple[str, ...]:
         """Return every phrase that is not empty, to be synthesised before the call."""
-        single = (self.greeting, self.goodbye, self.filler, self.not_understood, self.apology, self.failure)
+        single = (
+            self.greeting, self.goodbye, self.filler, self.not_understood, self.apology, self.failure,
+            self.resumption, self.closing,
+        )  # fmt: skip
         return tuple(phrase for phrase in (*single, *self.idle_prompts) if phrase)
+
+    def completed(self, language: str) -> "Lines":
+        """Return these phrases with sentences of ours in place of those that an agent need not bring."""
+        resumption, closing = _SENTENCES.get(language, _SENTENCES["en"])
+        return msgspec.structs.replace(
+            self, resumption=self.resumption or resumption, closing=self.closing or closing
+        )
+
+
+_SENTENCES: dict[str, tuple[str, str]] = {
+    "en": (
+        "Sorry, we were cut off for a moment.",
+        "I am sorry, I have to end our call now. Please call again in a few minutes. Goodbye.",
+    ),
+    "es": (
+        "Disculpe, se ha cortado un momento.",
+        "Lo siento, tengo que terminar la llamada. Por favor, vuelva a llamar en unos minutos. Adiós.",
+    ),
+}
+"""Resumption and closing, by language."""
 
 
 class TurnSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,6 +143,9 @@ class TurnSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     duration_s: float = 1_800.0
     """The longest call."""
+
+    resumed_s: float = 30.0
+    """What is left at least of a call that was lost and is back, whatever its longest duration: time for a goodbye."""
 
     goodbye_s: float = 12.0
     """The longest a last phrase may take before the call is ended all the same."""

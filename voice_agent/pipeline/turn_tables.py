@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from voice_agent.pipeline.events import (
     DigitPressed,
+    EndRequested,
     PlaybackFinished,
     PlaybackMarked,
     PlaybackStarted,
@@ -155,6 +156,7 @@ RULES: tuple[Rule, ...] = (
     _rule(PlaybackStopped, "any", "stopped", "_note_stop", "heard, and left to hear"),
     _rule(PlaybackFinished, "any", "speaking", "_finish", "listen, or do what was to come last"),
     _rule(DigitPressed, "any", "any", "_press", "a key interrupts at once"),
+    _rule(EndRequested, "any", "any", "_close", "say so, hang up"),
 )
 
 TIMERS: dict[Timer, str] = {

@@ -10,8 +10,11 @@ asynchronous client (seen in 9.13), so every request runs under `asyncio.timeout
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any, Literal, Self
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any, Self
 
 import aiohttp
 import msgspec
@@ -21,54 +24,27 @@ from twilio.base.values import unset
 from twilio.http.async_http_client import AsyncTwilioHttpClient
 from twilio.rest import Client
 
+from voice_agent.calls.ports import CallRequest, CarrierCall, Language, TransferRequest
 from voice_agent.errors import CarrierError
 from voice_agent.integrations.twilio import twiml
 from voice_agent.settings import TwilioSettings
+from voice_agent.storage.cache import TokenBuckets
 
 log = structlog.get_logger(__name__)
-
-CallEvent = Literal["initiated", "ringing", "answered", "completed"]
 
 CALL_NOT_IN_PROGRESS = 21220
 NOT_FOUND = 20404
 TOO_MANY_REQUESTS = 429
 
+LISTED = 1_000
+"""Most calls of one look-up: of a number that was called more often in a day the newest are seen."""
+
+PIECE_BYTES = 262_144
+
+_MACHINE_DETECTION = {"enable": "Enable", "message_end": "DetectMessageEnd"}
+
 _RETRY_DELAYS_S = (0.25, 0.5, 1.0)
 """Waits before the second to fourth try: enough for a burst of requests, short against a caller who waits."""
-
-
-class CallRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """An outbound call. Exactly one of `url` and `twiml` says what happens when it is answered."""
-
-    to: str
-    """E.164."""
-
-    caller: str
-    """The number shown, E.164; must belong to the account or be verified."""
-
-    url: str = ""
-    """Asked for TwiML on answer."""
-
-    twiml: str = ""
-    """At most 4,000 characters."""
-
-    status_callback: str = ""
-    status_events: tuple[CallEvent, ...] = ("initiated", "ringing", "answered", "completed")
-    ring_s: int = 30
-    time_limit_s: int = 3_600
-
-
-class CarrierCall(msgspec.Struct, frozen=True, kw_only=True):
-    """A call as Twilio sees it. Fresh changes may not show yet: callbacks are the truth."""
-
-    call_sid: str
-    status: str
-    """queued, ringing, in-progress, completed, busy, no-answer, failed or canceled."""
-
-    to: str
-    caller: str
-    duration_s: int | None = None
-    """None until the call has ended."""
 
 
 class CarrierAccount(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,6 +86,10 @@ class TwilioService:
         self._settings = settings
         self._timeout_s = timeout_s
         self._sleep = sleep
+        # As many at once as a second allows, then evenly; at least one.
+        self._burst = max(1, int(settings.calls_per_second))
+        self._window_s = self._burst / settings.calls_per_second
+        self._pace = TokenBuckets(time.monotonic)
         self._http: AsyncTwilioHttpClient | None = None
         self._client: Any = None
 
@@ -142,14 +122,14 @@ class TwilioService:
         await self.close()
 
     async def create_call(self, request: CallRequest) -> CarrierCall:
-        """Place a call, once.
+        """Place a call, once; asked for again only where Twilio says that it has not been processed (429).
 
-        Raises CarrierError; with status 0 or 5xx the call may have been placed all the same and must be looked up,
-        with 429 it has not been and may be asked for again.
+        Raises CarrierError; one that `is_unclear` may mean a call that rings, and must be looked up.
         """
-        post = self._client.calls.create_async
-        created = await self._once(
-            lambda: post(
+        asks_who = request.machine_detection != "off"
+
+        def post() -> Awaitable[Any]:
+            created: Awaitable[Any] = self._client.calls.create_async(
                 to=request.to,
                 from_=request.caller,
                 url=request.url or unset,
@@ -158,13 +138,36 @@ class TwilioService:
                 status_callback_event=list(request.status_events) if request.status_callback else unset,
                 timeout=request.ring_s,
                 time_limit=request.time_limit_s,
+                machine_detection=_MACHINE_DETECTION.get(request.machine_detection, unset),
+                async_amd="true" if asks_who else unset,
+                async_amd_status_callback=request.machine_callback if asks_who else unset,
+                record=True if request.is_recorded else unset,
+                recording_channels="dual" if request.is_recorded else unset,
+                recording_status_callback=request.recording_callback if request.is_recorded else unset,
+                recording_status_callback_event=["completed", "absent"] if request.is_recorded else unset,
             )
-        )
-        return _call(created)
+            return created
+
+        await self._wait_for_turn()
+        return _call(await self._patiently(post, repeat=_was_not_processed))
 
     async def fetch_call(self, call_sid: str) -> CarrierCall:
         """Look a call up. Raises CarrierError."""
         return _call(await self._patiently(self._client.calls(call_sid).fetch_async, repeat=_may_work_later))
+
+    async def list_calls(self, *, to: str, caller: str, started_after: datetime) -> tuple[CarrierCall, ...]:
+        """Return the calls between two numbers that were begun after a moment. Raises CarrierError."""
+        # Twilio filters by day alone, so the days from then on are asked for and looked through.
+        day = started_after.astimezone(UTC).date()
+
+        async def ask() -> list[Any]:
+            found: list[Any] = await self._client.calls.list_async(
+                to=to, from_=caller, start_time_after=day, limit=LISTED
+            )
+            return found
+
+        calls = [_call(instance) for instance in await self._patiently(ask, repeat=_may_work_later)]
+        return tuple(call for call in calls if (begun := _begun(call)) is None or begun >= started_after)
 
     async def fetch_account(self) -> CarrierAccount:
         """Look the account up: proves the credentials. Raises CarrierError."""
@@ -180,14 +183,76 @@ class TwilioService:
             if not _is_over(error):
                 raise
 
+    async def cancel(self, call_sid: str) -> None:
+        """End a call that was not answered yet; one that was meanwhile is hung up. Raises CarrierError."""
+        update = self._client.calls(call_sid).update_async
+        try:
+            await self._patiently(lambda: update(status="canceled"), repeat=_may_work_later)
+        except CarrierError as error:
+            if not _is_over(error):
+                raise
+            await self.hang_up(call_sid)
+
     async def replace_twiml(self, call_sid: str, document: str) -> None:
         """Make a live call do what `document` says now; its media stream ends. Raises CarrierError."""
         update = self._client.calls(call_sid).update_async
         await self._patiently(lambda: update(twiml=document), repeat=_was_not_processed)
 
-    async def transfer(self, call_sid: str, plan: twiml.TransferPlan) -> None:
+    async def transfer(self, call_sid: str, request: TransferRequest) -> None:
         """Connect the caller to a person; the media stream ends. Raises CarrierError."""
-        await self.replace_twiml(call_sid, twiml.transfer(plan))
+        await self.replace_twiml(call_sid, twiml.transfer(request))
+
+    # --- Twilio's own recordings ------------------------------------------------------------------------------
+    async def pause_recording(self, call_sid: str) -> None:
+        """Pause the recording of a live call; one that is not recorded is no error. Raises CarrierError."""
+        await self._change_recording(call_sid, "paused")
+
+    async def resume_recording(self, call_sid: str) -> None:
+        """Go on with it. Raises CarrierError."""
+        await self._change_recording(call_sid, "in-progress")
+
+    async def _change_recording(self, call_sid: str, status: str) -> None:
+        # Twilio.CURRENT stands for whichever recording is running.
+        recording = self._client.calls(call_sid).recordings("Twilio.CURRENT")
+        try:
+            await self._patiently(lambda: recording.update_async(status=status), repeat=_may_work_later)
+        except CarrierError as error:
+            if not _is_over(error):
+                raise
+
+    async def download_recording(self, recording_sid: str) -> AsyncIterator[bytes]:
+        """Yield a recording's WAV file in pieces. Raises CarrierError."""
+        account = self._settings.account_sid
+        url = f"{self._settings.base_url}/2010-04-01/Accounts/{account}/Recordings/{recording_sid}.wav"
+        header = _BasicCredentials(account, self._settings.auth_token.get_secret_value()).get_auth_string()
+        timeout = aiohttp.ClientTimeout(sock_connect=self._timeout_s, sock_read=self._timeout_s)
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=timeout) as client,
+                client.get(url, headers={"Authorization": header}) as answer,
+            ):
+                if answer.status != 200:
+                    kind = "gone" if answer.status == 404 else "other"
+                    raise CarrierError("Twilio has no such recording", status=answer.status, kind=kind)
+                async for piece in answer.content.iter_chunked(PIECE_BYTES):
+                    yield piece
+        except (TimeoutError, aiohttp.ClientError) as error:
+            raise CarrierError(f"the recording broke off: {type(error).__name__}") from error
+
+    async def delete_recording(self, recording_sid: str) -> None:
+        """Delete Twilio's copy; one that is gone already is no error. Raises CarrierError."""
+        recording = self._client.recordings(recording_sid)
+        try:
+            await self._patiently(recording.delete_async, repeat=_may_work_later)
+        except CarrierError as error:
+            if not _is_over(error):
+                raise
+
+    # --- requests ---------------------------------------------------------------------------------------------
+    async def _wait_for_turn(self) -> None:
+        """Wait until another call may be begun: Twilio queues what comes faster, for up to a day."""
+        while (wait_s := self._pace.take("calls", limit=self._burst, window_s=self._window_s)) > 0:
+            await self._sleep(wait_s)
 
     async def _patiently(self, request: Callable[[], Awaitable[Any]], *, repeat: Callable[[CarrierError], bool]) -> Any:
         for delay_s in _RETRY_DELAYS_S:
@@ -217,9 +282,7 @@ class TwilioService:
 class TwilioCallControl:
     """One call's `pipeline.ports.CallControl`: what an agent can do to the call that it holds."""
 
-    def __init__(
-        self, service: TwilioService, call_sid: str, *, dial_action_url: str, language: twiml.Language
-    ) -> None:
+    def __init__(self, service: TwilioService, call_sid: str, *, dial_action_url: str, language: Language) -> None:
         self._service = service
         self._call_sid = call_sid
         self._dial_action_url = dial_action_url
@@ -231,8 +294,8 @@ class TwilioCallControl:
 
     async def transfer(self, target: str) -> None:
         """Connect the caller to `target` (E.164). Raises CarrierError."""
-        plan = twiml.TransferPlan(target=target, action_url=self._dial_action_url, language=self._language)
-        await self._service.transfer(self._call_sid, plan)
+        request = TransferRequest(target=target, action_url=self._dial_action_url, language=self._language)
+        await self._service.transfer(self._call_sid, request)
 
 
 def _is_over(error: CarrierError) -> bool:
@@ -240,22 +303,50 @@ def _is_over(error: CarrierError) -> bool:
 
 
 def _was_not_processed(error: CarrierError) -> bool:
-    return error.status == TOO_MANY_REQUESTS
+    return error.is_not_processed
 
 
 def _may_work_later(error: CarrierError) -> bool:
-    return error.status in {0, TOO_MANY_REQUESTS} or error.status >= 500
+    return error.is_unclear or error.is_not_processed
 
 
 def _translated(error: TwilioException) -> CarrierError:
     """Return our error for the SDK's; its text may quote phone numbers, so it goes no further than the exception."""
     match error:
         case TwilioRestException():
-            return CarrierError(f"Twilio refused: {error.msg}", code=error.code or 0, status=error.status)
+            message, code, status = f"Twilio refused: {error.msg}", error.code or 0, error.status
         case TwilioServiceException():
-            return CarrierError(f"Twilio refused: {error.title}", code=error.code, status=error.status)
+            message, code, status = f"Twilio refused: {error.title}", error.code, error.status
         case _:
             return CarrierError("Twilio's answer could not be read")
+    kind = KINDS.get(code, "retry_later" if status == TOO_MANY_REQUESTS else "other")
+    return CarrierError(message, code=code, status=status, kind=kind)
+
+
+KINDS: dict[int, str] = {
+    20003: "config",
+    20404: "gone",
+    20429: "retry_later",
+    22005: "retry_later",
+    10004: "retry_later",
+    21201: "invalid_number",
+    21210: "config",
+    21211: "invalid_number",
+    21212: "config",
+    21213: "config",
+    21214: "unreachable",
+    21215: "config",
+    21216: "blocked",
+    21217: "invalid_number",
+    21219: "config",
+    21220: "gone",
+    13223: "invalid_number",
+    13224: "unreachable",
+    13227: "config",
+    573002: "config",
+    573005: "config",
+}
+"""What Twilio's error codes mean for whoever asked. Source: https://www.twilio.com/docs/api/errors."""
 
 
 def _call(instance: Any) -> CarrierCall:
@@ -265,7 +356,28 @@ def _call(instance: Any) -> CarrierCall:
         to=instance.to or "",
         caller=instance._from or "",
         duration_s=int(instance.duration) if instance.duration else None,
+        answered_by=instance.answered_by or "",
+        price=_micros(instance.price, instance.price_unit),
+        created_at=instance.date_created,
+        started_at=instance.start_time,
+        ended_at=instance.end_time,
+        direction=instance.direction or "",
+        parent_call_sid=instance.parent_call_sid or "",
     )
+
+
+def _micros(price: str | None, unit: str | None) -> int | None:
+    """Return a price in millionths of a dollar; Twilio writes what it takes as a negative number."""
+    if not price or (unit or "USD").upper() != "USD":
+        return None
+    try:
+        return round(abs(Decimal(price)) * 1_000_000)
+    except InvalidOperation:
+        return None
+
+
+def _begun(call: CarrierCall) -> datetime | None:
+    return call.created_at or call.started_at
 
 
 def _account(instance: Any) -> CarrierAccount:

@@ -7,13 +7,13 @@ Source: https://www.twilio.com/docs/voice/twiml and the page of each verb.
 
 from typing import Literal
 
-import msgspec
 from twilio.twiml.voice_response import VoiceResponse
+
+from voice_agent.calls.ports import Language, TransferRequest
 
 MEDIA_TYPE = "text/xml"
 TICKET_PARAMETER = "ticket"
 
-Language = Literal["en", "es"]
 Sentence = Literal["busy", "failure", "no_answer"]
 
 _VOICES: dict[Language, str] = {"en": "en-US", "es": "es-ES"}
@@ -33,18 +33,9 @@ SENTENCES: dict[Language, dict[Sentence, str]] = {
 """What Twilio itself says where our own voice cannot be used: no call is held, or its stream is gone."""
 
 
-class TransferPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """How a caller is connected to a person."""
-
-    target: str
-    """E.164 number to ring."""
-
-    action_url: str
-    """Where Twilio reports the outcome; absolute, as the document is sent by REST (error 15004)."""
-
-    language: Language = "en"
-    ring_s: int = 20
-    """How long the target may ring."""
+def language_of(wanted: str, otherwise: Language) -> Language:
+    """Return `wanted` where Twilio's sentences exist in it."""
+    return next((language for language in SENTENCES if language == wanted), otherwise)
 
 
 def connect_stream(
@@ -78,11 +69,14 @@ def hang_up() -> str:
     return str(response)
 
 
-def transfer(plan: TransferPlan) -> str:
-    """Ring the target and keep the caller on the line; they hear ringing until it answers."""
+def transfer(plan: TransferRequest) -> str:
+    """Ring the target and keep the caller on the line; they hear ringing until it answers.
+
+    With a whisper address whoever answers hears that document first, and the caller still ringing.
+    """
     response = VoiceResponse()
     dial = response.dial(answer_on_bridge=True, timeout=plan.ring_s, action=plan.action_url)
-    dial.number(plan.target)
+    dial.number(plan.target, url=plan.whisper_url or None)
     return _say_and_hang_up(response, "no_answer", plan.language)
 
 
@@ -94,6 +88,14 @@ def after_dial(dial_call_status: str, language: Language = "en") -> str:
     if dial_call_status in {"completed", "answered"}:
         return hang_up()
     return _say_and_hang_up(VoiceResponse(), "no_answer", language)
+
+
+def say(text: str, language: Language) -> str:
+    """Say something and leave the rest to the call's own document; without text nothing is said."""
+    response = VoiceResponse()
+    if text:
+        response.say(text, language=_VOICES[language])
+    return str(response)
 
 
 def _say_and_hang_up(response: VoiceResponse, sentence: Sentence, language: Language) -> str:
