@@ -71,6 +71,8 @@ def _sample_events(turn: int) -> tuple[ev.AnyEvent, ...]:
         ev.PlaybackStopped(at=at, turn=turn, heard_ms=700.0, remaining_ms=10.0),
         ev.PlaybackFinished(at=at, turn=turn),
         ev.DigitPressed(at=at, digit="5"),
+        ev.CallResumed(at=at, elapsed_s=9.0, question="Why?"),
+        ev.EndRequested(at=at, reason="shutdown"),
     )
 
 
@@ -813,3 +815,92 @@ def test_the_deadline_is_the_next_timer() -> None:
     story.greet()
     assert story.deadline() == 10.0
     assert story.play(ev.DeadlinePassed(at=9.9)) == ()
+
+
+RESUMED = LINES.completed("en")
+
+
+def _resumed(**what: object) -> tuple[Story, tuple[act.AnyAction, ...]]:
+    story = Story(TurnSettings(lines=RESUMED, duration_s=100.0))
+    event = msgspec.convert({"event": "CallResumed", "at": 0.0, "elapsed_s": 60.0, **what}, ev.CallResumed)
+    return story, story.play(event)
+
+
+def test_f47_a_line_that_is_back_begins_with_why_and_then_listens() -> None:
+    story, done = _resumed()
+    assert done == (act.Speak(turn=1, text=RESUMED.resumption, is_line=True), act.FinishSpeaking(turn=1))
+    story.play(ev.PlaybackStarted(at=0.1, turn=1), ev.PlaybackFinished(at=2.0, turn=1))
+    assert (story.agent(), story.deadline()) == (Agent.IDLE, 10.0)
+    assert story.play(ev.CallResumed(at=3.0, elapsed_s=0.0), ev.CallStarted(at=3.0)) == ()
+
+
+def test_f47_what_was_not_heard_to_its_end_is_said_again() -> None:
+    _, done = _resumed(unheard="What day suits you?")
+    assert done == (
+        act.Speak(turn=1, text=RESUMED.resumption, is_line=True),
+        act.Speak(turn=1, text="What day suits you?"),
+        act.FinishSpeaking(turn=1),
+    )
+
+
+def test_f47_what_was_not_answered_is_answered_behind_the_line() -> None:
+    story, done = _resumed(question="What does it cost?")
+    assert done == (
+        act.StartReply(turn=1, text="What does it cost?", confirmed=True),
+        act.Speak(turn=1, text=RESUMED.resumption, is_line=True),
+    )
+    assert story.answer("Fifty euros.", at=0.5)[0] == act.Speak(turn=1, text="Fifty euros.")
+    silent, _ = _resumed(question="What does it cost?")
+    silent.play(ev.PlaybackStarted(at=0.1, turn=1))
+    assert act.Speak(turn=3, text=LINES.apology, is_line=True) in silent.until(10.0)
+
+
+@pytest.mark.parametrize(
+    ("what", "last"),
+    [
+        ({"hang_up": True}, act.HangUp(reason="agent")),
+        ({"transfer_to": "+15550001111"}, act.TransferCall(target="+15550001111")),
+        ({"transfer_to": "+15550001111", "hang_up": True}, act.TransferCall(target="+15550001111")),
+    ],
+)
+def test_f47_what_was_to_follow_the_words_that_were_lost_follows_them(
+    what: dict[str, object], last: act.AnyAction
+) -> None:
+    story, _ = _resumed(unheard="Goodbye then.", **what)
+    story.play(ev.PlaybackStarted(at=0.1, turn=1))
+    assert story.play(ev.PlaybackFinished(at=3.0, turn=1)) == (last,)
+
+
+def test_f47_without_a_line_what_was_lost_is_said_all_the_same() -> None:
+    story = Story()
+    assert story.play(ev.CallResumed(at=0.0, elapsed_s=1.0, unheard="Goodbye then.")) == (
+        act.Speak(turn=1, text="Goodbye then."),
+        act.FinishSpeaking(turn=1),
+    )
+    asked = Story()
+    done = asked.play(ev.CallResumed(at=0.0, elapsed_s=1.0, question="Why?"))
+    assert done == (act.StartReply(turn=1, text="Why?", confirmed=True),)
+
+
+@pytest.mark.parametrize(("elapsed_s", "left_s"), [(60.0, 40.0), (95.0, 30.0), (500.0, 30.0)])
+def test_a_call_that_was_lost_lasts_no_longer_for_it(elapsed_s: float, left_s: float) -> None:
+    story = Story(TurnSettings(lines=RESUMED, duration_s=100.0, idle_s=1_000.0))
+    story.play(ev.CallResumed(at=0.0, elapsed_s=elapsed_s), ev.PlaybackStarted(at=0.1, turn=1))
+    story.play(ev.PlaybackFinished(at=2.0, turn=1))
+    assert story.deadline() == left_s
+
+
+def test_f49_a_server_that_stops_says_goodbye_and_hangs_up() -> None:
+    story = Story(TurnSettings(lines=RESUMED)).speaking()
+    done = story.play(ev.EndRequested(at=5.2, reason="shutdown"))
+    assert done[:3] == (act.StopPlayback(turn=2), act.TrimHistory(turn=2), act.CancelReply(turn=2))
+    assert done[3:] == (act.Speak(turn=4, text=RESUMED.closing, is_line=True), act.FinishSpeaking(turn=4))
+    story.play(ev.PlaybackStarted(at=5.3, turn=4))
+    story.play(ev.SpeechStarted(at=6.0, began_at=5.9), ev.VoiceConfirmed(at=6.1, began_at=5.9))
+    assert story.play(ev.PlaybackFinished(at=8.0, turn=4)) == (act.HangUp(reason="shutdown"),)
+
+
+def test_f49_a_goodbye_under_way_is_not_said_twice() -> None:
+    story = Story(TurnSettings(lines=RESUMED)).greet()
+    story.play(ev.EndRequested(at=3.0, reason="shutdown"))
+    assert story.play(ev.EndRequested(at=3.1, reason="shutdown")) == ()

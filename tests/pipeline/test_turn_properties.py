@@ -41,7 +41,8 @@ def _events(draw: st.DrawFn) -> list[Step]:
     """Draw a call: a beginning that leads into some state, and anything after it."""
     kinds = st.sampled_from(
         ["start", "speech", "voice", "stop", "interim", "final", "text", "tool", "done", "fail", "tool_done", "synth",
-         "synth_fail", "play", "mark", "stopped", "played", "digit", "deadline", "lost", "wait"]
+         "synth_fail", "play", "mark", "stopped", "played", "digit", "deadline", "lost", "close",
+         "wait"]
     )  # fmt: skip
     detail = st.tuples(WORDS, REPLIES, st.integers(-1, 1))
     step = st.tuples(kinds, st.sampled_from([0.0, 0.01, 0.1, 0.2, 0.5, 2.0, 9.0]), detail)
@@ -89,6 +90,8 @@ def _event(kind: str, at: float, detail: Detail, machine: TurnMachine) -> ev.Any
             return ev.PlaybackFinished(at=at, turn=turn)
         case "digit":
             return ev.DigitPressed(at=at, digit="5" if shift < 1 else "#")
+        case "close":
+            return ev.EndRequested(at=at, reason="shutdown")
         case "lost":
             return ev.TranscriptionFailed(at=at, reason="ProviderUnavailable")
         case _:

@@ -34,3 +34,13 @@ def test_the_waits_leave_room_for_one_another() -> None:
     assert 0 < settings.commit_s <= settings.speculation_grace_s < settings.commit_s + settings.final_wait_s
     assert settings.commit_s + settings.final_wait_s < settings.words_wait_s
     assert settings.filler_s < settings.reply_s < settings.duration_s
+
+
+def test_sentences_that_an_agent_need_not_bring_come_in_its_language() -> None:
+    english, spanish, other = (LINES.completed(language) for language in ("en", "es", "fr"))
+    assert english == other
+    assert english.resumption.startswith("Sorry")
+    assert spanish.resumption.startswith("Disculpe")
+    assert {english.resumption, english.closing} <= set(english.all())
+    own = msgspec.structs.replace(LINES, resumption="Back again.", closing="Bye.")
+    assert own.completed("es") == own

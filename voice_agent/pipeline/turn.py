@@ -210,7 +210,7 @@ class TurnMachine:
         self._say_line(self.settings.lines.goodbye, last=HangUp(reason="duration"), interruptible=False)
 
     def _close(self, event: EndRequested) -> None:
-        """The server has to stop: say goodbye, not to be interrupted, and hang up. Goodbyes under way are left alone."""
+        """The server has to stop: say so, not to be interrupted, and hang up. A goodbye under way is left alone."""
         if self.agent is not Agent.IDLE and self._reply.last is not None:
             return
         self._silence_agent()

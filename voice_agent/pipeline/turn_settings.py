@@ -51,9 +51,7 @@ class Lines(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     def completed(self, language: str) -> "Lines":
         """Return these phrases with sentences of ours in place of those that an agent need not bring."""
         resumption, closing = _SENTENCES.get(language, _SENTENCES["en"])
-        return msgspec.structs.replace(
-            self, resumption=self.resumption or resumption, closing=self.closing or closing
-        )
+        return msgspec.structs.replace(self, resumption=self.resumption or resumption, closing=self.closing or closing)
 
 
 _SENTENCES: dict[str, tuple[str, str]] = {
