@@ -14,7 +14,7 @@ from tests.fakes.voice_activity import FakeVoiceActivityDetector, FakeVoiceActiv
 from tests.pipeline.turn_world import settings_for_tests
 from voice_agent.pipeline import actions as act
 from voice_agent.pipeline import events as ev
-from voice_agent.pipeline.conversation import Conversation, Mind, Speech
+from voice_agent.pipeline.conversation import Conversation, Mind, Opening, Speech
 from voice_agent.pipeline.lines import LineBook
 from voice_agent.pipeline.listening import Listener
 from voice_agent.pipeline.ports import Voice
@@ -154,6 +154,7 @@ async def holding(
     tts_is_automatic: bool = True,
     has_lines: bool = True,
     is_warm: bool = True,
+    opening: Opening | None = None,
 ) -> AsyncIterator[World]:
     """Hold a conversation whose model answers by `scripts`; it has ended, and left nothing, when this returns."""
     world = World(scripts, turn_settings or settings_for_tests(), tts_is_automatic=tts_is_automatic)
@@ -162,7 +163,7 @@ async def holding(
     if not is_warm:
         world.llm.is_warm.clear()
     world.begin()
-    task = asyncio.create_task(world.conversation.run())
+    task = asyncio.create_task(world.conversation.run(opening or Opening()))
     await eventually(lambda: world.notes.steps)
     try:
         yield world

@@ -14,6 +14,7 @@ from voice_agent.audio.tones import dtmf
 from voice_agent.errors import CarrierError, ProviderBusy, ProviderRefused, ProviderUnavailable
 from voice_agent.pipeline import actions as act
 from voice_agent.pipeline import events as ev
+from voice_agent.pipeline.conversation import Opening
 from voice_agent.pipeline.history import CUT_MARK
 from voice_agent.pipeline.ports import AgentMessage, ToolCall, ToolMessage, UserMessage
 from voice_agent.pipeline.turn_settings import TurnSettings
@@ -296,3 +297,35 @@ async def test_a_call_ends_though_its_model_never_gets_warm() -> None:
     async with holding(is_warm=False) as world:
         await world.greeted()
     assert world.llm.warm_ups == 1
+
+
+# --- beginnings -------------------------------------------------------------------------------------------------
+EARLIER = (UserMessage("My name is Ann."), AgentMessage("Hello Ann."))
+RESUMED = msgspec.structs.replace(LINES, resumption="We were cut off.")
+
+
+async def test_f47_a_call_that_is_back_answers_with_everything_said_before_it() -> None:
+    resumed = ev.CallResumed(at=0.0, elapsed_s=20.0, question=PRICE)
+    opening = Opening(earlier=EARLIER, resumed=resumed)
+    async with holding(ANSWER, turn_settings=TurnSettings(lines=RESUMED), opening=opening) as world:
+        await world.greeted()
+        assert world.llm.requests[0].messages == (*EARLIER, UserMessage(PRICE))
+        assert world.ear.length_ms(1) > _length_ms(world, RESUMED.resumption)
+        said = AgentMessage(f"{RESUMED.resumption} {ANSWER.strip()}")
+        assert world.conversation.history.messages() == (*EARLIER, UserMessage(PRICE), said)
+
+
+async def test_f47_what_was_cut_is_spoken_after_the_line() -> None:
+    resumed = ev.CallResumed(at=0.0, elapsed_s=20.0, unheard="What day?")
+    opening = Opening(earlier=EARLIER, resumed=resumed)
+    async with holding(turn_settings=TurnSettings(lines=RESUMED), opening=opening) as world:
+        await world.greeted()
+        assert world.synthesis.spoken == {1: ["What day?"]}
+        assert world.conversation.history.messages() == (*EARLIER, AgentMessage("We were cut off. What day?"))
+
+
+async def test_what_was_heard_before_the_conversation_began_is_heard_by_it() -> None:
+    began_at = asyncio.get_running_loop().time() - 0.5
+    async with holding(opening=Opening(began_at=began_at, heard=tone(500))) as world:
+        assert bytes(world.recognition.audio) == tone(500)
+        assert world.notes.steps[0][0].at >= 0.5

@@ -192,3 +192,20 @@ def test_what_is_kept_of_a_cut_reply_is_a_beginning_of_it(pieces: list[str], dat
     history.trim(1, heard)
     kept = [message.text for message in history.messages() if isinstance(message, AgentMessage)]
     assert kept == ([f"{heard} {CUT_MARK}"] if heard else [])
+
+
+def test_what_was_said_before_this_stream_comes_first() -> None:
+    history = History((UserMessage(text="One?"), AgentMessage(text="Two.")))
+    history.begin(1, "Three?")
+    assert history.messages() == (UserMessage(text="One?"), AgentMessage(text="Two."), UserMessage(text="Three?"))
+
+
+def test_a_fixed_phrase_and_what_follows_it_are_two_sentences() -> None:
+    history, spoken = History(), SpokenReply()
+    history.begin(1)
+    for text in ("We were cut off.", "It costs fifty.", " Or sixty. ", "", "More."):
+        history.say(1, text)
+        spoken.add_text(text)
+    said = "We were cut off. It costs fifty. Or sixty. More."
+    assert history.messages() == (AgentMessage(text=said),)
+    assert spoken.text == said

@@ -40,6 +40,7 @@ from voice_agent.pipeline.events import (
     TranscriptFinal,
     TranscriptUpdated,
 )
+from voice_agent.pipeline.history import joined
 
 
 class Entry(msgspec.Struct, tag=True, tag_field="kind", kw_only=True):
@@ -234,9 +235,9 @@ class TranscriptBuilder:
 
     def _speak(self, action: Speak) -> None:
         if entry := self._agent.get(action.turn):
-            entry.text = _joined(entry.text, action.text)
+            entry.text = joined(entry.text, action.text)
         else:
-            self._speaking[action.turn] = _joined(self._speaking.get(action.turn, ""), action.text)
+            self._speaking[action.turn] = joined(self._speaking.get(action.turn, ""), action.text)
 
     def _switch(self, at: float, action: StopPlayback | ResumePlayback) -> None:
         self._is_sounding = isinstance(action, ResumePlayback)
@@ -321,11 +322,6 @@ def transcript_of(log: EventLog) -> Transcript:
         is_complete=builder.is_complete,
         entries=builder.entries,
     )
-
-
-def _joined(text: str, more: str) -> str:
-    """Join two pieces of a reply; fixed phrases bring no space of their own."""
-    return f"{text} {more}" if text and not text[-1].isspace() else text + more
 
 
 def _tool_run(action: RunTool, at: float) -> ToolRan:

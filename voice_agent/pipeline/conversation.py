@@ -78,6 +78,25 @@ class Mind(msgspec.Struct, frozen=True, kw_only=True):
     tools: ToolRegistry
 
 
+class Opening(msgspec.Struct, frozen=True, kw_only=True):
+    """How a conversation begins; by default now, and from nothing."""
+
+    began_at: float | None = None
+    """When the media stream opened, on the event loop's clock: second 0.0 of the call's. None for now."""
+
+    heard: bytes = b""
+    """What the caller has said since then."""
+
+    earlier: tuple[Message, ...] = ()
+    """What was said before the line was lost."""
+
+    resumed: ev.CallResumed | None = None
+    """What was going on then; its `at` is not used. None where the call begins."""
+
+
+_FROM_NOTHING = Opening()
+
+
 class _Turn:
     """What the shell holds of one turn of the agent."""
 
@@ -220,13 +239,13 @@ class Conversation:
             self._arm()
 
     # --- life -------------------------------------------------------------------------------------------------
-    async def run(self) -> None:
+    async def run(self, opening: Opening = _FROM_NOTHING) -> None:
         """Hold the conversation until CallEnded was posted; then end everything that belongs to it."""
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
                 self._spawn_abandonable(self._mind.llm.warm_up(), "warm-up")
-                self.post(ev.CallStarted(at=self.now))
+                self._open(opening)
                 await self._ended.wait()
                 for task in self._abandonable:
                     task.cancel()
@@ -234,6 +253,16 @@ class Conversation:
             if self._timer is not None:
                 self._timer.cancel()
             await asyncio.gather(self._transcription.close(), self._synthesis.close())
+
+    def _open(self, opening: Opening) -> None:
+        if opening.began_at is not None:
+            self._began = opening.began_at
+        self.history = History(opening.earlier)
+        resumed = opening.resumed
+        begun = ev.CallStarted(at=self.now) if resumed is None else msgspec.structs.replace(resumed, at=self.now)
+        self.post(begun)
+        if opening.heard:
+            self.hear(opening.heard)
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         if self._group is None:

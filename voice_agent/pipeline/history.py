@@ -14,6 +14,11 @@ CUT_MARK = "—"
 """Ends the text of a reply that was cut short."""
 
 
+def joined(text: str, more: str) -> str:
+    """Join two pieces of a reply; fixed phrases bring no space of their own."""
+    return f"{text} {more}" if text and more and not text[-1].isspace() and not more[0].isspace() else text + more
+
+
 class SpokenReply:
     """The audio of one turn as words on a time line, in milliseconds from its first sample.
 
@@ -26,13 +31,13 @@ class SpokenReply:
     def __init__(self) -> None:
         self._words: list[Word] = []
         self._starts_ms: list[float] = []
-        self._text: list[str] = []
+        self._text = ""
         self._total_ms = 0.0
         self._inserted_ms = 0.0
 
     def add_text(self, text: str) -> None:
         """Note text that was given to the synthesiser; used where it gives no word times."""
-        self._text.append(text)
+        self._text = joined(self._text, text)
 
     def add_audio(self, mulaw: bytes, words: Sequence[Word]) -> None:
         """Append synthesised audio and the words whose times came with it."""
@@ -56,7 +61,7 @@ class SpokenReply:
     @property
     def text(self) -> str:
         """Everything given to the synthesiser."""
-        return "".join(self._text).strip()
+        return self._text.strip()
 
     def heard_text(self, heard_ms: float) -> str:
         """Return the words heard by `heard_ms`; a word counts once half of it was heard."""
@@ -90,9 +95,13 @@ class _Turn:
 
 
 class History:
-    """The conversation so far, by turn. Turns keep the order in which they began."""
+    """The conversation so far, by turn. Turns keep the order in which they began.
 
-    def __init__(self) -> None:
+    `earlier` is what was said before this media stream began, for a call whose line was lost.
+    """
+
+    def __init__(self, earlier: Sequence[Message] = ()) -> None:
+        self._earlier = tuple(earlier)
         self._turns: dict[int, _Turn] = {}
 
     def begin(self, turn: int, user_text: str = "") -> None:
@@ -108,7 +117,7 @@ class History:
         """Add text that the agent is saying in the turn."""
         parts = self._turns[turn].parts if turn in self._turns else []
         if parts and isinstance(parts[-1], AgentMessage) and not parts[-1].tool_calls:
-            parts[-1] = AgentMessage(text=parts[-1].text + text)
+            parts[-1] = AgentMessage(text=joined(parts[-1].text, text))
         else:
             parts.append(AgentMessage(text=text))
 
@@ -152,7 +161,7 @@ class History:
 
     def messages(self) -> tuple[Message, ...]:
         """Return the conversation in order, as the language model wants it."""
-        found: list[Message] = []
+        found: list[Message] = list(self._earlier)
         for turn in self._turns.values():
             if turn.user_text:
                 found.append(UserMessage(text=turn.user_text))
