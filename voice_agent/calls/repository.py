@@ -1,11 +1,12 @@
 """The SQL of calls. Nothing here commits; what is read for a change is locked until the transaction ends."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
 import msgspec
 from sqlalchemy import Select, and_, func, or_, select, tuple_, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from voice_agent.calls.model import ACTIVE, CallFacts, CallState, Outcome
@@ -103,6 +104,22 @@ async def claim_dialing(session: AsyncSession, call_id: UUID, now: datetime) -> 
     return claimed.scalar_one_or_none() is not None
 
 
+class CallIdentity(msgspec.Struct, frozen=True):
+    """Whose call it is."""
+
+    call_sid: str
+    id: UUID
+    org_id: UUID
+    erased_at: datetime | None
+
+
+async def identities(session: AsyncSession, call_sids: Sequence[str]) -> list[CallIdentity]:
+    """Return whose calls these are, of those that are known."""
+    query = select(CallRow.call_sid, CallRow.id, CallRow.org_id, CallRow.erased_at)
+    rows = await session.execute(query.where(CallRow.call_sid.in_(call_sids)))
+    return [CallIdentity(*row) for row in rows]
+
+
 # --- many calls ---------------------------------------------------------------------------------------------------
 async def page(
     session: AsyncSession, org_id: UUID, wanted: CallFilter, *, before: tuple[datetime, UUID] | None, limit: int
@@ -144,12 +161,27 @@ async def active_of_number(session: AsyncSession, org_id: UUID, number: str) -> 
     return (await session.scalars(query)).all()
 
 
-async def renew_leases(session: AsyncSession, worker: str, call_sids: Sequence[str], until: datetime) -> None:
-    """Say that the worker holds these calls, until then."""
+async def take_leases(session: AsyncSession, worker: str, call_sids: Sequence[str], until: datetime) -> None:
+    """Say that the worker holds these calls from now on, whoever held them before."""
     if call_sids:
         await session.execute(
             update(CallRow).where(CallRow.call_sid.in_(call_sids)).values(worker=worker, lease_until=until)
         )
+
+
+async def renew_leases(session: AsyncSession, worker: str, call_sids: Sequence[str], until: datetime) -> None:
+    """Say that the worker still holds these calls; one that somebody else has taken over stays theirs."""
+    if call_sids:
+        await session.execute(
+            update(CallRow)
+            .where(CallRow.call_sid.in_(call_sids), or_(CallRow.worker.is_(None), CallRow.worker == worker))
+            .values(worker=worker, lease_until=until)
+        )
+
+
+async def mark_ended_by_us(session: AsyncSession, call_sid: str) -> None:
+    """Note that the agent or the API means the call's stream to end: nobody is to resume it."""
+    await session.execute(update(CallRow).where(CallRow.call_sid == call_sid).values(is_ended_by_us=True))
 
 
 async def stale(session: AsyncSession, state: CallState, *, before: datetime, limit: int = 500) -> Sequence[CallRow]:
@@ -199,6 +231,13 @@ async def event_lines(
         .limit(limit)
     )
     return (await session.scalars(query)).all()
+
+
+async def add_event_lines(session: AsyncSession, lines: Sequence[Mapping[str, object]]) -> None:
+    """Add lines of event logs; those that are there already stay as they are."""
+    if lines:
+        insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+        await session.execute(insert(ConversationEventRow).on_conflict_do_nothing(), lines)
 
 
 async def recordings(session: AsyncSession, call_id: UUID) -> Sequence[RecordingRow]:
