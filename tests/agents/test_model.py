@@ -5,8 +5,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from voice_agent.agents.model import AgentDefinition
+from voice_agent.agents.model import AgentDefinition, RecordingRule, Variable, check, filled, values_for
+from voice_agent.errors import AgentDefinitionError, InvalidRequest
 from voice_agent.pipeline.endpointing import PROFILES
+from voice_agent.pipeline.turn_settings import Lines
 
 LINES = {
     "greeting": "Hello.", "idle_prompts": [], "goodbye": "", "filler": "", "not_understood": "", "apology": "",
@@ -38,3 +40,67 @@ def test_what_cannot_be_meant_is_refused_by_name(field: str, value: object) -> N
     with pytest.raises(msgspec.ValidationError) as refused:
         msgspec.convert(LEAST | {field: value}, AgentDefinition)
     assert field in str(refused.value)
+
+
+SAID = msgspec.convert(LINES, Lines)
+REMINDER = AgentDefinition(
+    name="Reminder",
+    language="en",
+    prompt="Remind {{ name }} of {{day}}.",
+    lines=msgspec.structs.replace(SAID, greeting="Hello {{name}}."),
+    variables={"name": Variable(is_required=True), "day": Variable(default="tomorrow")},
+    disclosure="This is an automated call.",
+    recording=RecordingRule(consent_line="It is recorded."),
+)
+
+
+def test_variables_are_filled_in_and_what_must_be_said_comes_first() -> None:
+    use = filled(REMINDER, values_for(REMINDER, {"name": "Ana"}))
+
+    assert use.prompt == "Remind Ana of tomorrow."
+    assert use.lines.greeting == "This is an automated call. It is recorded. Hello Ana."
+
+
+def test_a_value_is_never_read_as_a_template_again() -> None:
+    values = values_for(REMINDER, {"name": "{{day}} \\1"})
+
+    assert filled(REMINDER, values).prompt == "Remind {{day}} \\1 of tomorrow."
+
+
+def test_an_agent_without_greeting_or_disclosure_lets_the_caller_speak_first() -> None:
+    silent = AgentDefinition(name="S", language="en", prompt="", lines=msgspec.structs.replace(SAID, greeting=""))
+
+    assert filled(silent, {}).lines.greeting == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [({}, "name is required"), ({"name": "x" * 501}, "more than 500"), ({"name": "A", "age": "9"}, "has no age")],
+)
+def test_values_that_cannot_be_used_are_refused_by_name(given: dict[str, str], complaint: str) -> None:
+    with pytest.raises(InvalidRequest, match=complaint):
+        values_for(REMINDER, given)
+
+
+def test_an_incoming_call_has_no_values_and_takes_the_defaults() -> None:
+    assert values_for(REMINDER, {}, is_outbound=False) == {"name": "", "day": "tomorrow"}
+
+
+def test_single_numbers_of_a_profile_can_be_changed() -> None:
+    own = msgspec.structs.replace(REMINDER, profile="patient", endpointing={"finished_s": 0.3})
+
+    assert own.endpointing_settings == msgspec.structs.replace(PROFILES["patient"], finished_s=0.3)
+    check(own)
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"variables": {}}, "what day, name is"),
+        ({"variables": {"Name": Variable(), "name": Variable(), "day": Variable()}}, "is no name"),
+        ({"endpointing": {"patience_s": 1.0}}, "patience_s is none of"),
+    ],
+)
+def test_definitions_that_cannot_be_used_are_refused(changes: dict[str, object], complaint: str) -> None:
+    with pytest.raises(AgentDefinitionError, match=complaint):
+        check(msgspec.structs.replace(REMINDER, **changes))

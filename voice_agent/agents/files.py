@@ -10,7 +10,7 @@ from typing import TypeVar
 import msgspec
 
 from voice_agent.agents.dialogue import Dialogue
-from voice_agent.agents.model import AgentDefinition
+from voice_agent.agents.model import AgentDefinition, check
 from voice_agent.errors import AgentDefinitionError
 
 LIBRARY = Path(str(resources.files("voice_agent.agents") / "library"))
@@ -30,6 +30,10 @@ def load_agent(path: Path | None = None) -> Agent:
     """Return the agent in a YAML file, by default the demo's. Raises AgentDefinitionError naming file and field."""
     path = path or DEFAULT_AGENT
     definition = _read(path, AgentDefinition)
+    try:
+        check(definition)
+    except AgentDefinitionError as error:
+        raise AgentDefinitionError(f"{path}: {error}") from None
     dialogue = _read(path.parent / definition.dialogue, Dialogue) if definition.dialogue else None
     return Agent(definition, dialogue)
 

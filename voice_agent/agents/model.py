@@ -1,12 +1,20 @@
-"""An agent's definition. Pure: reading files is `agents.files`.
+"""An agent's definition, and its variables filled in. Pure: reading files is `agents.files`.
 
-The numbers of a turn-taking profile live in `pipeline.endpointing`; here an agent only names one.
+The numbers of a turn-taking profile live in `pipeline.endpointing`; here an agent names one, and may change single
+numbers of it.
+
+Variables are written `{{first_name}}` in the prompt and the lines. A value is put in as it is: text, never read as a
+template or an instruction again, and not longer than `LONGEST_VALUE`.
 """
 
+import re
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import msgspec
 
+from voice_agent.errors import AgentDefinitionError, InvalidRequest
+from voice_agent.pipeline.endpointing import PROFILES, EndpointingSettings
 from voice_agent.pipeline.turn_settings import Lines
 
 Language = Literal["en", "es"]
@@ -22,6 +30,23 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     idle_s: Seconds = 8.0
     """Silence of both sides before a prompt."""
+
+
+class Variable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Something that differs from call to call, such as the name of whoever is called."""
+
+    default: str = ""
+    description: str = ""
+    is_required: bool = False
+    """Whether a call cannot be placed without it. An incoming call has no values: it takes the default."""
+
+
+class RecordingRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Whether calls are recorded, and what is said of it."""
+
+    enabled: bool = True
+    consent_line: str = ""
+    """Said before anything else; empty where the law does not ask for it."""
 
 
 class AgentDefinition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -51,4 +76,93 @@ class AgentDefinition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     """Names the model may use for `transfer_call`, each with its E.164 number."""
 
     profile: Literal["patient", "normal", "quick"] = "normal"
+    endpointing: dict[str, Seconds] = msgspec.field(default_factory=dict)
+    """Numbers of the profile to change, by the names of `EndpointingSettings`, in seconds."""
+
     limits: Limits = msgspec.field(default_factory=Limits)
+    variables: dict[str, Variable] = msgspec.field(default_factory=dict)
+    disclosure: str = ""
+    """Said first in every call and never cut from it, such as that the caller talks to a machine."""
+
+    recording: RecordingRule = msgspec.field(default_factory=RecordingRule)
+
+    @property
+    def endpointing_settings(self) -> EndpointingSettings:
+        """The profile with the agent's own numbers."""
+        return msgspec.structs.replace(PROFILES[self.profile], **self.endpointing)
+
+
+LONGEST_VALUE = 500
+"""Characters of a variable's value."""
+
+_PLACEHOLDER = re.compile(r"\{\{\s*([a-z][a-z0-9_]{0,39})\s*\}\}")
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+
+
+def check(definition: AgentDefinition) -> None:
+    """Raise AgentDefinitionError for what the types alone do not show: the message names the field."""
+    for name in definition.variables:
+        if not _NAME.fullmatch(name):
+            raise AgentDefinitionError(f"variables: {name[:40]!r} is no name: small letters, digits and _")
+    unknown = sorted(placeholders(definition) - set(definition.variables))
+    if unknown:
+        raise AgentDefinitionError(f"variables: nobody says what {', '.join(unknown)} is")
+    numbers = EndpointingSettings.__struct_fields__
+    strange = sorted(set(definition.endpointing) - set(numbers))
+    if strange:
+        raise AgentDefinitionError(f"endpointing: {', '.join(strange)} is none of {', '.join(numbers)}")
+
+
+def placeholders(definition: AgentDefinition) -> frozenset[str]:
+    """Return the names that the prompt and the lines use."""
+    texts = (definition.prompt, definition.disclosure, definition.recording.consent_line, *definition.lines.all())
+    return frozenset(name for text in texts for name in _PLACEHOLDER.findall(text))
+
+
+def values_for(definition: AgentDefinition, given: Mapping[str, str], *, is_outbound: bool = True) -> dict[str, str]:
+    """Return a value for every variable: what was given, else the default.
+
+    Raises InvalidRequest for a name that the agent does not have, a value that is too long, and, of an outbound call,
+    a required one that is missing.
+    """
+    unknown = sorted(set(given) - set(definition.variables))
+    if unknown:
+        raise InvalidRequest(f"variables: this agent has no {', '.join(unknown)}")
+    for name, variable in definition.variables.items():
+        if len(given.get(name, "")) > LONGEST_VALUE:
+            raise InvalidRequest(f"variables: {name} has more than {LONGEST_VALUE} characters")
+        if is_outbound and variable.is_required and not given.get(name, "").strip():
+            raise InvalidRequest(f"variables: {name} is required")
+    return {name: given.get(name) or variable.default for name, variable in definition.variables.items()}
+
+
+def filled(definition: AgentDefinition, values: Mapping[str, str]) -> AgentDefinition:
+    """Return the definition as one call uses it: variables filled in, and what must be said first before the greeting.
+
+    `values` has one for every placeholder (`values_for`).
+    """
+
+    def fill(text: str) -> str:
+        return _PLACEHOLDER.sub(lambda match: values[match[1]], text)
+
+    lines = definition.lines
+    opening = _joined(definition.disclosure, definition.recording.consent_line, lines.greeting)
+    return msgspec.structs.replace(
+        definition,
+        prompt=fill(definition.prompt),
+        lines=Lines(
+            greeting=fill(opening),
+            idle_prompts=tuple(map(fill, lines.idle_prompts)),
+            goodbye=fill(lines.goodbye),
+            filler=fill(lines.filler),
+            not_understood=fill(lines.not_understood),
+            apology=fill(lines.apology),
+            failure=fill(lines.failure),
+            resumption=fill(lines.resumption),
+            closing=fill(lines.closing),
+        ),
+    )
+
+
+def _joined(*sentences: str) -> str:
+    return " ".join(filter(None, (sentence.strip() for sentence in sentences)))
