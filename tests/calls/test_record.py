@@ -11,7 +11,7 @@ import pytest
 from tests.calls.call_world import HEADER, SETTINGS, short_call
 from voice_agent.audio.mulaw import decode
 from voice_agent.calls.event_log import read_event_log
-from voice_agent.calls.record import CallIdentity, CallRecord, LatencyReport, call_files
+from voice_agent.calls.record import CallIdentity, CallRecord, LatencyReport, call_files, call_segments
 from voice_agent.calls.replay import replay
 from voice_agent.calls.spool import Spool
 from voice_agent.calls.transcript import AgentSaid, Transcript, transcript_of
@@ -105,3 +105,18 @@ def test_the_event_log_alone_is_enough_for_the_transcript_of_a_call_that_did_not
 def test_a_name_that_is_no_calls_has_no_folder(tmp_path: Path, call_sid: str) -> None:
     with pytest.raises(MediaStreamError):
         call_files(tmp_path, call_sid)
+
+
+def test_each_media_stream_of_a_call_has_files_of_its_own(tmp_path: Path) -> None:
+    with Spool() as spool:
+        for segment in (0, 2, 1):
+            record = CallRecord(spool, call_files(tmp_path, "CA1", segment), IDENTITY, SETTINGS)
+            record.hear_caller(CALLER * 20)
+            record.close()
+    folder = call_files(tmp_path, "CA1").folder
+    assert {path.name for path in folder.iterdir()} >= {
+        "events.jsonl", "recording.wav", "events-1.jsonl", "recording-1.wav", "latency-1.json", "transcript-2.txt",
+    }  # fmt: skip
+    (folder / "events-x.jsonl").write_text("")
+    assert [files.segment for files in call_segments(folder)] == [0, 1, 2]
+    assert call_segments(tmp_path / "nothing") == []

@@ -13,7 +13,7 @@ wrongly. Transcripts stand in it in clear: keep it like the recording.
 from concurrent.futures import Future
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 import msgspec
 
@@ -80,11 +80,25 @@ _EVENT: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 _ACTIONS = msgspec.json.Decoder(_Actions)
 
 
+class LineCopy(Protocol):
+    """Who is given a copy of each line (`event_shipper`)."""
+
+    def add(self, line: bytes) -> None:
+        """Take a line that was handed to the spool, line feed included. Must not block."""
+        ...
+
+    def close(self) -> None:
+        """No more lines follow."""
+        ...
+
+
 class EventLogWriter:
     """Writes one call's log. `record` takes microseconds and never blocks or raises."""
 
-    def __init__(self, spool: Spool, path: Path, header: EventLogHeader) -> None:
+    def __init__(self, spool: Spool, path: Path, header: EventLogHeader, copy: LineCopy | None = None) -> None:
         self._file = spool.open(path)
+        self._copy = copy
+        self._is_closed = False
         self._offset = 0
         self._append(_ENCODER.encode(header) + b"\n")
 
@@ -100,11 +114,16 @@ class EventLogWriter:
 
     def close(self) -> "Future[FileOutcome]":
         """Write what is waiting and close. Safe to call twice."""
+        if self._copy is not None and not self._is_closed:
+            self._copy.close()
+        self._is_closed = True
         return self._file.close()
 
     def _append(self, line: bytes) -> None:
         if self._file.write_at(self._offset, line):
             self._offset += len(line)
+            if self._copy is not None:
+                self._copy.add(line)
 
 
 def encoded_line(event: AnyEvent, actions: tuple[AnyAction, ...]) -> bytes:

@@ -13,7 +13,7 @@ import structlog
 
 from voice_agent import __version__
 from voice_agent.audio.mulaw import BYTES_PER_MS
-from voice_agent.calls.event_log import EventLogHeader, EventLogWriter
+from voice_agent.calls.event_log import EventLogHeader, EventLogWriter, LineCopy
 from voice_agent.calls.recorder import CallRecorder
 from voice_agent.calls.spool import Spool
 from voice_agent.calls.transcript import Transcript, TranscriptBuilder
@@ -29,6 +29,7 @@ GATHERED_BYTES = 200 * BYTES_PER_MS
 """Of the caller's audio, for each time that the recorder is called: frame by frame it took a tenth of the hot path."""
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9]{1,64}")
+_EVENT_LOG = re.compile(r"events(?:-([1-9][0-9]{0,3}))?\.jsonl")
 
 
 class CallIdentity(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,41 +45,61 @@ class CallIdentity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CallFiles(msgspec.Struct, frozen=True):
-    """Where a call's files lie."""
+    """Where the files of one media stream of a call lie: of the first, or of a later one where the line was lost."""
 
     folder: Path
+    segment: int = 0
+    """0 for the first media stream, 1 after the first resumption, and so on."""
+
+    def _named(self, name: str, suffix: str) -> Path:
+        return self.folder / (f"{name}-{self.segment}{suffix}" if self.segment else f"{name}{suffix}")
 
     @property
     def event_log(self) -> Path:
         """JSON lines; `voice-agent replay` reads it."""
-        return self.folder / "events.jsonl"
+        return self._named("events", ".jsonl")
+
+    @property
+    def shipped(self) -> Path:
+        """How many bytes of the event log are in the database (`event_shipper`), once it is whole there."""
+        return self._named(".events", ".shipped")
 
     @property
     def recording(self) -> Path:
         """Two-channel WAV: the caller left, the agent right."""
-        return self.folder / "recording.wav"
+        return self._named("recording", ".wav")
 
     @property
     def transcript(self) -> Path:
         """JSON; beside it the same as text."""
-        return self.folder / "transcript.json"
+        return self._named("transcript", ".json")
 
     @property
     def transcript_text(self) -> Path:
         """The transcript for people."""
-        return self.folder / "transcript.txt"
+        return self._named("transcript", ".txt")
 
     @property
     def latency(self) -> Path:
         """JSON: the timing of every answered turn."""
-        return self.folder / "latency.json"
+        return self._named("latency", ".json")
 
 
-def call_files(data_dir: Path, call_sid: str) -> CallFiles:
+def call_files(data_dir: Path, call_sid: str, segment: int = 0) -> CallFiles:
     """Return where the call's files lie. Raises MediaStreamError for a name that is no call's."""
     if not _SAFE_NAME.fullmatch(call_sid):
         raise MediaStreamError("a call sid has only letters and digits")
-    return CallFiles(data_dir / "calls" / call_sid)
+    return CallFiles(data_dir / "calls" / call_sid, segment)
+
+
+def call_segments(folder: Path) -> list[CallFiles]:
+    """Return the media streams of which a call's folder has an event log, in order; none where it cannot be read."""
+    try:
+        names = [entry.name for entry in folder.iterdir()]
+    except OSError:
+        return []
+    found = (_EVENT_LOG.fullmatch(name) for name in names)
+    return [CallFiles(folder, segment) for segment in sorted(int(match[1] or 0) for match in found if match)]
 
 
 class LatencyReport(msgspec.Struct, frozen=True):
@@ -92,7 +113,15 @@ class LatencyReport(msgspec.Struct, frozen=True):
 class CallRecord:
     """Keeps the record of one call while it goes on; the `Observer` of its conversation."""
 
-    def __init__(self, spool: Spool, files: CallFiles, identity: CallIdentity, settings: TurnSettings) -> None:
+    def __init__(
+        self,
+        spool: Spool,
+        files: CallFiles,
+        identity: CallIdentity,
+        settings: TurnSettings,
+        copy: LineCopy | None = None,
+    ) -> None:
+        """`copy` is given every line of the event log that is written."""
         self._spool = spool
         self._files = files
         self._identity = identity
@@ -108,6 +137,7 @@ class CallRecord:
                 package_version=__version__,
                 agent=identity.agent,
             ),
+            copy,
         )
         self._recorder = CallRecorder(spool, files.recording)
         self._transcript = TranscriptBuilder()

@@ -107,7 +107,7 @@ async def claim_dialing(session: AsyncSession, call_id: UUID, now: datetime) -> 
 class CallIdentity(msgspec.Struct, frozen=True):
     """Whose call it is."""
 
-    call_sid: str
+    call_sid: str | None
     id: UUID
     org_id: UUID
     erased_at: datetime | None
