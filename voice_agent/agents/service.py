@@ -10,25 +10,17 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from voice_agent.agents import repository
-from voice_agent.agents.dialogue import Dialogue
+from voice_agent.agents.documents import agent_of, definition_of, fill
 from voice_agent.agents.files import Agent
-from voice_agent.agents.model import AgentDefinition, check, values_for
+from voice_agent.agents.model import AgentDefinition, values_for
 from voice_agent.auth import audit
 from voice_agent.auth.principal import Principal
-from voice_agent.errors import AgentDefinitionError, Conflict, InvalidRequest, NotFound
+from voice_agent.errors import Conflict, NotFound
 from voice_agent.storage.ids import new_id
-from voice_agent.storage.tables import AgentRow, AgentVersionRow, PhoneNumberRow
-
-
-class AgentFile(msgspec.Struct, frozen=True, kw_only=True):
-    """An agent as one YAML document: its definition, and its scripted dialogue where it has one."""
-
-    definition: AgentDefinition
-    dialogue: Dialogue | None = None
+from voice_agent.storage.tables import AgentRow, AgentVersionRow
 
 
 class AgentService:
@@ -60,7 +52,7 @@ class AgentService:
         if draft is None:
             draft = await self._add_version(session, principal, row, agent, note=note)
         else:
-            _fill(draft, agent)
+            fill(draft, agent)
             draft.note = note
         self._touch(row)
         await self._audit(session, principal, "agent.edit", row, number=draft.number)
@@ -79,7 +71,7 @@ class AgentService:
     async def roll_back(
         self, session: AsyncSession, principal: Principal, agent_id: UUID, number: int
     ) -> AgentVersionRow:
-        """Publish an old version's content again, as a new version. Raises NotFound, or Conflict while there is a draft."""
+        """Publish an old version's content again, as a new version. Raises NotFound, or Conflict over a draft."""
         row = await self.locked(session, principal.org_id, agent_id)
         old = await repository.numbered(session, agent_id, number)
         if old is None or old.state == "draft":
@@ -125,7 +117,7 @@ class AgentService:
             created_by=principal.id,
             created_at=self._clock(),
         )
-        _fill(version, agent)
+        fill(version, agent)
         session.add(version)
         await session.flush()
         return version
@@ -216,127 +208,3 @@ class AgentService:
         if row.published_version is None or row.archived_at is not None:
             return None
         return await repository.numbered(session, row.id, row.published_version)
-
-    # --- numbers ----------------------------------------------------------------------------------------------
-    async def add_number(self, session: AsyncSession, principal: Principal, number: PhoneNumberRow) -> PhoneNumberRow:
-        """Make a number the organisation's. Raises Conflict for one that is somebody's already, NotFound for its agent."""
-        if await repository.phone_number(session, number.e164) is not None:
-            raise Conflict("this number is in use already")
-        if number.agent_id is not None:
-            await self.find(session, principal.org_id, number.agent_id)
-        number.org_id, number.created_at = principal.org_id, self._clock()
-        session.add(number)
-        await session.flush()
-        await self._audit_number(session, principal, "number.add", number)
-        return number
-
-    async def bind_number(
-        self, session: AsyncSession, principal: Principal, number_id: UUID, *, agent_id: UUID | None, label: str
-    ) -> PhoneNumberRow:
-        """Say who answers a number. Raises NotFound."""
-        number = await self._number(session, principal.org_id, number_id)
-        if agent_id is not None:
-            await self.find(session, principal.org_id, agent_id)
-        number.agent_id, number.label = agent_id, label
-        await self._audit_number(session, principal, "number.bind", number)
-        return number
-
-    async def remove_number(self, session: AsyncSession, principal: Principal, number_id: UUID) -> None:
-        """Give a number up. Raises NotFound."""
-        number = await self._number(session, principal.org_id, number_id)
-        await session.delete(number)
-        await self._audit_number(session, principal, "number.remove", number)
-
-    async def caller_number(self, session: AsyncSession, org_id: UUID, wanted: str) -> str:
-        """Return the number to show: the wanted one, or the organisation's first. Raises InvalidRequest."""
-        numbers = [row.e164 for row in await repository.phone_numbers(session, org_id)]
-        if not numbers:
-            raise InvalidRequest("from: the organisation has no telephone number yet")
-        if wanted and wanted not in numbers:
-            raise InvalidRequest("from: is none of the organisation's numbers")
-        return wanted or numbers[0]
-
-    async def _number(self, session: AsyncSession, org_id: UUID, number_id: UUID) -> PhoneNumberRow:
-        number = await session.get(PhoneNumberRow, number_id)
-        if number is None or number.org_id != org_id:
-            raise NotFound("there is no such number")
-        return number
-
-    async def _audit_number(
-        self, session: AsyncSession, principal: Principal, action: str, number: PhoneNumberRow
-    ) -> None:
-        after = {"e164": number.e164, "agent_id": None if number.agent_id is None else str(number.agent_id)}
-        await audit.record(session, principal, action, target_kind="number", target_id=str(number.id), after=after)
-
-
-# --- between rows and definitions -----------------------------------------------------------------------------------
-def definition_of(version: AgentVersionRow) -> AgentDefinition:
-    """Return a version's definition. Raises AgentDefinitionError for one that an older release wrote differently."""
-    try:
-        return msgspec.convert(version.definition, AgentDefinition)
-    except msgspec.ValidationError as error:
-        raise AgentDefinitionError(str(error)) from None
-
-
-def agent_of(version: AgentVersionRow) -> Agent:
-    """Return a version as it is put to work. Raises AgentDefinitionError."""
-    return Agent(definition_of(version), None if version.dialogue is None else dialogue_from(version.dialogue))
-
-
-def _fill(version: AgentVersionRow, agent: Agent) -> None:
-    check(agent.definition)
-    version.definition = msgspec.to_builtins(agent.definition)
-    version.dialogue = None if agent.dialogue is None else msgspec.yaml.encode(agent.dialogue).decode()
-
-
-def dialogue_from(text: str) -> Dialogue:
-    """Return a scripted dialogue from YAML. Raises AgentDefinitionError naming the field."""
-    try:
-        return msgspec.yaml.decode(text, type=Dialogue)
-    except msgspec.ValidationError as error:
-        raise AgentDefinitionError(f"dialogue: {error}") from None
-    except msgspec.DecodeError:
-        raise AgentDefinitionError("dialogue: is not YAML") from None
-
-
-def to_yaml(agent: Agent) -> bytes:
-    """Return an agent as one YAML document; what is as by default is left out."""
-    document = AgentFile(definition=agent.definition, dialogue=agent.dialogue)
-    return msgspec.yaml.encode(_without_defaults(document))
-
-
-def from_yaml(text: bytes) -> Agent:
-    """Return the agent in a YAML document. Raises AgentDefinitionError naming the field."""
-    try:
-        document = msgspec.yaml.decode(text, type=AgentFile)
-    except msgspec.ValidationError as error:
-        raise AgentDefinitionError(str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise AgentDefinitionError("this is not YAML") from None
-    check(document.definition)
-    return Agent(document.definition, document.dialogue)
-
-
-def _without_defaults(document: AgentFile) -> dict[str, Any]:
-    definition = document.definition
-    defaults = msgspec.to_builtins(AgentDefinition(name="", language="en", prompt="", lines=definition.lines))
-    written = msgspec.to_builtins(definition)
-    needed = {"name", "language", "prompt", "lines"}
-    kept = {name: value for name, value in written.items() if name in needed or value != defaults[name]}
-    if document.dialogue is None:
-        return {"definition": kept}
-    return {"definition": kept, "dialogue": msgspec.to_builtins(document.dialogue)}
-
-
-def difference(old: AgentDefinition, new: AgentDefinition) -> dict[str, tuple[Any, Any]]:
-    """Return what differs between two definitions: dotted name of the field to its old and new value."""
-    return _difference(msgspec.to_builtins(old), msgspec.to_builtins(new), "")
-
-
-def _difference(old: Any, new: Any, prefix: str) -> dict[str, tuple[Any, Any]]:
-    if not isinstance(old, dict) or not isinstance(new, dict):
-        return {} if old == new else {prefix: (old, new)}
-    found: dict[str, tuple[Any, Any]] = {}
-    for name in sorted(old.keys() | new.keys()):
-        found |= _difference(old.get(name), new.get(name), f"{prefix}.{name}" if prefix else name)
-    return found
