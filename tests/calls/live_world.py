@@ -1,5 +1,6 @@
 """A call service over fakes, and sockets in memory to stream into it."""
 
+import asyncio
 import secrets
 from pathlib import Path
 
@@ -10,10 +11,12 @@ from tests.fakes.speech_to_text import FakeSpeechToText
 from tests.fakes.text_to_speech import FakeTextToSpeech
 from tests.fakes.voice_activity import FakeVoiceActivityDetector
 from tests.media_stream import twilio_messages as twilio
-from voice_agent.calls.live import TICKET_PARAMETER, LiveCalls
+from voice_agent.calls.ledger import CallLedger
+from voice_agent.calls.live import RESUME_PARAMETER, TICKET_PARAMETER, LiveCalls
 from voice_agent.calls.session import CallPlan
 from voice_agent.calls.spool import Spool
 from voice_agent.media_stream.connection import MediaStreamConnection, PlayoutClock, Upgrade
+from voice_agent.media_stream.protocol import StreamStarted
 from voice_agent.media_stream.tickets import TicketOffice
 from voice_agent.pipeline.conversation import Mind, Speech
 from voice_agent.pipeline.lines import LineBook
@@ -32,10 +35,14 @@ class Providers:
         self.llm = FakeLanguageModel()
         self.control = FakeCallControl()
         self.planned: list[str] = []
+        self.may_plan = asyncio.Event()
+        self.may_plan.set()
 
-    def plan(self, call_sid: str) -> CallPlan:
-        self.planned.append(call_sid)
+    async def plan(self, started: StreamStarted) -> CallPlan:
+        self.planned.append(started.call_sid)
+        await self.may_plan.wait()
         return CallPlan(
+            agent="test agent",
             settings=SETTINGS,
             speech=self._speech,
             mind=Mind(llm=self.llm, instructions="", tools=ToolRegistry(())),
@@ -48,15 +55,22 @@ class Providers:
         return Speech(listener=listener, stt=self.stt, tts=self.tts, voice=Voice("v"), lines=book)
 
 
-def make_service(spool: Spool, data_dir: Path, *, max_calls: int = 2, providers: Providers | None = None) -> LiveCalls:
+def make_service(
+    spool: Spool,
+    data_dir: Path,
+    *,
+    max_calls: int = 2,
+    providers: Providers | None = None,
+    ledger: CallLedger | None = None,
+) -> LiveCalls:
     """Return a service that signs its tickets by a secret of its own."""
     return LiveCalls(
         tickets=TicketOffice(b"s" * 32, secrets.token_bytes),
         plan=(providers or Providers()).plan,
         spool=spool,
         data_dir=data_dir,
-        agent="test agent",
         max_calls=max_calls,
+        ledger=ledger,
     )
 
 
@@ -97,9 +111,11 @@ class Wire:
         )
         self._number = 0
 
-    def start(self, call_sid: str, ticket: str) -> None:
+    def start(self, call_sid: str, ticket: str, *, is_resumed: bool = False) -> None:
         self._number += 1
         parameters = {TICKET_PARAMETER: ticket} if ticket else {}
+        if is_resumed:
+            parameters[RESUME_PARAMETER] = "1"
         self.connection.receive(twilio.start(self._number, parameters=parameters, call=call_sid))
 
     def media(self, mulaw: bytes) -> None:

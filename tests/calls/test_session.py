@@ -1,21 +1,24 @@
 """A session: what the stream tells reaches the conversation and the record, and the call ends as one thing."""
 
+import wave
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from tests.calls.call_world import SETTINGS
 from tests.calls.live_world import Providers, Wire, make_service
 from tests.contracts.eventually import eventually
 from tests.fakes.text_to_speech import tone
+from voice_agent.calls import session
 from voice_agent.calls.event_log import EventLog, read_event_log
 from voice_agent.calls.live import LiveCalls
 from voice_agent.calls.record import CallFiles, call_files
 from voice_agent.calls.session import CallSession
 from voice_agent.calls.spool import Spool
 from voice_agent.errors import CarrierError, ProviderBusy
-from voice_agent.media_stream.connection import PlayoutClock
+from voice_agent.media_stream.connection import CloseReason, PlayoutClock
 from voice_agent.pipeline import events as ev
 
 CALL = "CA" + "0" * 31 + "1"
@@ -37,6 +40,10 @@ class Held:
     @property
     def session(self) -> CallSession:
         return self.calls._live[CALL]
+
+    def spoken(self) -> list[str]:
+        """Return what the synthesiser of the newest call was given."""
+        return [piece for pieces in self.providers.tts.streams[-1].spoken.values() for piece in pieces]
 
     async def log(self) -> EventLog:
         """Return the call's log, once the call is over and its files are written."""
@@ -102,7 +109,10 @@ async def test_a_carrier_that_cannot_be_asked_to_hang_up_loses_the_stream_all_th
             raise CarrierError(target)
 
     session = held.session
-    session._plan = msgspec.structs.replace(session._plan, control=Unreachable())
+    prepared = session._prepared
+    assert prepared is not None
+    plan = msgspec.structs.replace(prepared.plan, control=Unreachable())
+    session._prepared = msgspec.structs.replace(prepared, plan=plan)
     await session.hang_up()
     assert held.wire.socket.close_code == 1000
 
@@ -145,8 +155,8 @@ async def test_a_provider_that_takes_no_call_frees_the_line(spool: Spool, tmp_pa
     held = Held(spool, tmp_path)
     held.providers.stt = Full()  # type: ignore[assignment]  # opens nothing
     held.start()
-    assert held.wire.connection.is_closed
-    assert len(held.calls) == 0
+    await eventually(lambda: held.wire.connection.is_closed)
+    await eventually(lambda: len(held.calls) == 0)
     assert not held.calls.was_ended_by_us(CALL)
 
 
@@ -157,3 +167,96 @@ async def test_transcripts_are_taken_until_the_end(held: Held) -> None:
     log = await held.log()
     recognition.final("hello there")
     assert _kinds(log)[-2:] == [ev.TranscriptUpdated, ev.CallEnded]
+
+
+# --- while a call is prepared -------------------------------------------------------------------------------------
+@pytest.fixture
+async def unprepared(spool: Spool, tmp_path: Path) -> AsyncIterator[Held]:
+    """A call whose agent is still being asked for."""
+    held = Held(spool, tmp_path)
+    held.providers.may_plan.clear()
+    held.start()
+    await eventually(lambda: held.providers.planned)
+    yield held
+    held.wire.connection.lost()
+    await held.calls.close()
+
+
+async def test_what_the_caller_does_meanwhile_is_not_lost(unprepared: Held) -> None:
+    for _ in range(10):
+        unprepared.wire.media(tone(20))
+    unprepared.wire.press("4")
+    unprepared.wire.press("2")
+    assert unprepared.providers.stt.streams == []
+    unprepared.providers.may_plan.set()
+    await eventually(lambda: unprepared.providers.stt.streams)
+    await eventually(lambda: bytes(unprepared.providers.stt.streams[0].audio) == tone(20) * 10)
+    unprepared.wire.stop()
+    log = await unprepared.log()
+    assert [entry.event.digit for entry in log.entries if isinstance(entry.event, ev.DigitPressed)] == ["4", "2"]
+    with wave.open(str(unprepared.files.recording)) as recording:
+        assert recording.getnframes() >= 10 * 160
+
+
+async def test_what_is_kept_meanwhile_is_bounded(unprepared: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "MOST_EARLY_BYTES", 320)
+    for _ in range(10):
+        unprepared.wire.media(tone(20))
+        unprepared.wire.press("5")
+    monkeypatch.setattr(session, "MOST_EARLY_DIGITS", 8)
+    unprepared.wire.press("6")
+    unprepared.providers.may_plan.set()
+    await eventually(lambda: unprepared.providers.stt.streams)
+    await eventually(lambda: len(unprepared.providers.stt.streams[0].audio) == 320)
+
+
+async def test_a_caller_who_has_gone_meanwhile_leaves_the_line_free(unprepared: Held) -> None:
+    unprepared.wire.stop()
+    await eventually(lambda: len(unprepared.calls) == 0)
+    assert not unprepared.files.folder.exists()
+
+
+async def test_a_caller_who_has_gone_at_once_leaves_the_line_free(spool: Spool, tmp_path: Path) -> None:
+    held = Held(spool, tmp_path)
+    held.start()
+    held.wire.stop()
+    await eventually(lambda: len(held.calls) == 0)
+    await held.calls.close()
+    assert held.providers.planned == []
+
+
+async def test_a_call_that_takes_too_long_to_prepare_is_given_back(
+    spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "PREPARE_S", 0.01)
+    held = Held(spool, tmp_path)
+    held.providers.may_plan.clear()
+    held.start()
+    await eventually(lambda: len(held.calls) == 0)
+    assert held.wire.socket.close_code == 1000
+    assert not held.calls.was_ended_by_us(CALL)
+
+
+async def test_a_goodbye_to_a_call_that_has_not_begun_is_left_to_another_process(unprepared: Held) -> None:
+    await unprepared.session.transfer("+15550001111")
+    unprepared.session.say_goodbye("shutdown")
+    await eventually(lambda: len(unprepared.calls) == 0)
+    assert unprepared.providers.control.transfers == []
+
+
+# --- ends ---------------------------------------------------------------------------------------------------------
+async def test_f26_a_line_on_which_nobody_has_been_for_long_is_hung_up_at_the_carrier(held: Held) -> None:
+    held.wire.connection.lost(CloseReason.TRANSPORT_LOST)
+    log = await held.log()
+    assert log.entries[-1].event == ev.CallEnded(at=log.entries[-1].event.at, reason="transport_lost")
+    assert held.providers.control.hang_ups == 1
+    assert held.calls.was_ended_by_us(CALL)
+
+
+async def test_f49_a_goodbye_is_said_before_the_server_ends_the_call(held: Held) -> None:
+    await eventually(lambda: held.wire.socket.sent)
+    held.session.say_goodbye("shutdown")
+    await eventually(lambda: SETTINGS.lines.completed("en").closing in "".join(held.spoken()))
+    held.wire.stop()
+    log = await held.log()
+    assert ev.EndRequested in _kinds(log)

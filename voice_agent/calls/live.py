@@ -3,24 +3,32 @@
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import structlog
 
-from voice_agent.calls.record import CallIdentity, CallRecord, call_files
-from voice_agent.calls.session import CallPlan, CallSession
+from voice_agent.calls.ledger import CallLedger
+from voice_agent.calls.record import CallFiles, CallIdentity, CallRecord, call_files
+from voice_agent.calls.resumption import Restored, restored
+from voice_agent.calls.session import CallPlan, CallSession, CallSurroundings, Prepared
 from voice_agent.calls.spool import Spool
+from voice_agent.calls.stored_events import StoredCall, StoredEvents
 from voice_agent.errors import MediaStreamError
 from voice_agent.media_stream.connection import MediaStreamConnection, Upgrade
 from voice_agent.media_stream.protocol import StreamStarted
 from voice_agent.media_stream.tickets import TicketOffice, Verdict
+from voice_agent.pipeline.conversation import Opening
 
 log = structlog.get_logger(__name__)
 
 TICKET_PARAMETER = "ticket"
 """Name of the `<Parameter>` that carries a stream's ticket."""
+
+RESUME_PARAMETER = "resume"
+"""Name of the `<Parameter>` that says, by being there, that the call's last stream was lost."""
 
 REMEMBERED_ENDINGS = 10_000
 """Calls whose ending is kept for Twilio's last question, which comes within seconds."""
@@ -33,21 +41,27 @@ class LiveCalls:
         self,
         *,
         tickets: TicketOffice,
-        plan: Callable[[str], CallPlan],
+        plan: Callable[[StreamStarted], Awaitable[CallPlan]],
         spool: Spool,
         data_dir: Path,
-        agent: str,
         max_calls: int,
+        ledger: CallLedger | None = None,
     ) -> None:
-        """`plan(call_sid)` returns what a call needs; `agent` is the name of who answers."""
+        """`plan` returns what a call needs, in three seconds; without a `ledger` no other process knows of calls."""
         self._tickets = tickets
         self._plan = plan
         self._spool = spool
         self._data_dir = data_dir
-        self._agent = agent
         self._max_calls = max_calls
+        self._ledger = ledger
+        self._stored = StoredEvents(data_dir, None if ledger is None else ledger.database)
         self._live: dict[str, CallSession] = {}
+        self._unfinished: set[CallSession] = set()
+        """Live ones, and those whose files are still at work."""
         self._endings: OrderedDict[str, bool] = OrderedDict()
+        self._is_draining = False
+        self._is_idle = asyncio.Event()
+        self._is_idle.set()
         self.is_signed: Callable[[Upgrade], bool] = lambda _: True
         """Whether the carrier signed an upgrade request; set by the carrier's integration."""
 
@@ -56,13 +70,25 @@ class LiveCalls:
         return len(self._live)
 
     @property
+    def has_line(self) -> bool:
+        """Whether there is a line for one more stream: of a call that is to be resumed, also while draining."""
+        return len(self._live) < self._max_calls
+
+    @property
     def has_room(self) -> bool:
         """Whether another call may come in."""
-        return len(self._live) < self._max_calls
+        return self.has_line and not self._is_draining
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether this process takes no new calls any more."""
+        return self._is_draining
 
     def why_not_ready(self) -> str:
         """Say why no call can be taken, "" where one can."""
-        return "" if self.has_room else "all lines are busy"
+        if self._is_draining:
+            return "draining"
+        return "" if self.has_line else "all lines are busy"
 
     def issue_ticket(self, call_sid: str) -> str:
         """Return the ticket with which the call may open its media stream, once and soon."""
@@ -77,30 +103,71 @@ class LiveCalls:
         if verdict is not Verdict.ACCEPTED:
             log.warning("stream_refused", why=verdict.value, call_sid=started.call_sid)
             return None
-        if started.call_sid in self._live or not self.has_room:
-            log.warning("stream_refused", why="call is live already" if self.has_room else "all lines are busy")
+        former = self._live.get(started.call_sid)
+        if former is not None and not former.is_over and RESUME_PARAMETER not in started.parameters:
+            log.warning("stream_refused", why="call is live already", call_sid=started.call_sid)
             return None
-        return self._begin(started, connection)
+        if former is None and not self.has_line:
+            log.warning("stream_refused", why="all lines are busy", call_sid=started.call_sid)
+            return None
+        return self._begin(started, connection, former)
 
-    def _begin(self, started: StreamStarted, connection: MediaStreamConnection) -> CallSession | None:
+    def _begin(
+        self, started: StreamStarted, connection: MediaStreamConnection, former: CallSession | None
+    ) -> CallSession | None:
         try:
-            files = call_files(self._data_dir, started.call_sid)
+            call_files(self._data_dir, started.call_sid)
         except MediaStreamError as error:
             log.warning("stream_refused", why=str(error))
             return None
-        identity = CallIdentity(
-            call_sid=started.call_sid,
-            stream_sid=started.stream_sid,
-            agent=self._agent,
-            started_at=datetime.now(UTC),
-        )
-        plan = self._plan(started.call_sid)
-        record = CallRecord(self._spool, files, identity, plan.settings)
-        session = self._live[started.call_sid] = CallSession(connection, plan, record, self._forget)
+        if former is not None:
+            former.supersede()
+        surroundings = CallSurroundings(prepare=self._prepare, note_end=self._note_end, on_ended=self._forget)
+        session = self._live[started.call_sid] = CallSession(started.call_sid, connection, surroundings)
+        self._unfinished.add(session)
+        self._is_idle.clear()
+        if self._ledger is not None:
+            self._ledger.leases.take(started.call_sid)
         return session
 
+    async def _prepare(self, started: StreamStarted) -> Prepared:
+        """Get together what the call needs: the agent, and what was said before a line was lost."""
+        started_at = datetime.now(UTC)
+        plan, stored = await asyncio.gather(self._plan(started), self._find(started))
+        completed = plan.settings.lines.completed(plan.settings.language)
+        plan = msgspec.structs.replace(plan, settings=msgspec.structs.replace(plan.settings, lines=completed))
+        identity = CallIdentity(
+            call_sid=started.call_sid, stream_sid=started.stream_sid, agent=plan.agent, started_at=started_at
+        )
+        opening = await _opening(stored, started_at)
+        files = call_files(self._data_dir, started.call_sid, stored.next_segment)
+        return Prepared(plan=plan, record=self._record(files, identity, plan), opening=opening)
+
+    async def _find(self, started: StreamStarted) -> StoredCall:
+        is_resumed = RESUME_PARAMETER in started.parameters
+        if is_resumed:
+            await asyncio.wrap_future(self._spool.flush())  # the lost stream may have been this process's own
+        if is_resumed and self._ledger is not None:
+            await self._ledger.shipper.adopt(started.call_sid)
+        return await self._stored.of_call(started.call_sid, is_resumed=is_resumed)
+
+    def _record(self, files: CallFiles, identity: CallIdentity, plan: CallPlan) -> CallRecord:
+        copy = None if self._ledger is None else self._ledger.shipper.copy(identity.call_sid, files)
+        return CallRecord(self._spool, files, identity, plan.settings, copy)
+
+    async def _note_end(self, call_sid: str) -> None:
+        if self._ledger is not None:
+            await self._ledger.leases.mark_ended_by_us(call_sid)
+
     def _forget(self, session: CallSession) -> None:
-        self._live.pop(session.call_sid, None)
+        self._unfinished.discard(session)
+        if self._live.get(session.call_sid) is not session:
+            return  # superseded
+        del self._live[session.call_sid]
+        if self._ledger is not None:
+            self._ledger.leases.release(session.call_sid)
+        if not self._live:
+            self._is_idle.set()
         self._endings[session.call_sid] = session.was_ended_by_us
         while len(self._endings) > REMEMBERED_ENDINGS:
             self._endings.popitem(last=False)
@@ -110,7 +177,29 @@ class LiveCalls:
         live = self._live.get(call_sid)
         return live.was_ended_by_us if live is not None else self._endings.get(call_sid, False)
 
+    # --- the end of the process ---------------------------------------------------------------------------------
+    def drain(self) -> None:
+        """Take no new calls from now on. Live ones go on, and may come back if their line is lost."""
+        self._is_draining = True
+
+    async def until_idle(self) -> None:
+        """Return when no call is live."""
+        await self._is_idle.wait()
+
+    def say_goodbye(self, reason: str) -> None:
+        """End every live call with a word to its caller."""
+        for session in tuple(self._live.values()):
+            session.say_goodbye(reason)
+
     async def close(self) -> None:
         """Wait for the calls whose streams are closed already to finish their files."""
-        tasks = [session.task for session in self._live.values() if session.task is not None]
+        tasks = [session.task for session in self._unfinished if session.task is not None]
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _opening(stored: StoredCall, now: datetime) -> Opening:
+    if stored.next_segment == 0:
+        return Opening()
+    # A long call takes tens of milliseconds, which the other calls' audio does not have.
+    found: Restored = await asyncio.to_thread(restored, stored.logs, now)
+    return Opening(earlier=found.messages, resumed=found.event)

@@ -31,9 +31,6 @@ from voice_agent.pipeline.endpointing import has_words, is_backchannel, normalis
 from voice_agent.pipeline.history import History, joined
 from voice_agent.pipeline.ports import Message, ToolCall, ToolMessage
 
-MOST_RESUMPTIONS = 3
-"""Of one call: a fourth loss of the line is no accident, and is apologised for (F25)."""
-
 CHARS_PER_MS = 0.015
 """The pace of speech where none was heard yet: 180 words a minute."""
 

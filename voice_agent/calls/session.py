@@ -1,20 +1,23 @@
 """A live call: joins its media stream to its conversation, and both to its record.
 
-The only module that knows both sides. It translates; it decides nothing.
+The only module that knows both sides. It translates; it decides nothing. What a call needs may have to be asked for
+(which agent, what was said before the line was lost), so it is prepared in the call's own task; what the caller says
+meanwhile is kept, and heard then.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import msgspec
 import structlog
 
+from voice_agent.audio.mulaw import RATE_HZ
 from voice_agent.calls.record import CallRecord
-from voice_agent.errors import CarrierError
+from voice_agent.errors import CarrierError, VoiceAgentError
 from voice_agent.media_stream.connection import CloseReason, MediaStreamConnection
 from voice_agent.media_stream.protocol import StreamStarted
 from voice_agent.pipeline import events as ev
-from voice_agent.pipeline.conversation import Conversation, Mind, Speech
+from voice_agent.pipeline.conversation import Conversation, Mind, Opening, Speech
 from voice_agent.pipeline.ports import CallControl
 from voice_agent.pipeline.turn_settings import TurnSettings
 
@@ -22,6 +25,14 @@ log = structlog.get_logger(__name__)
 
 RECORD_EVERY_FRAMES = 10
 """Frames of the caller between two looks at what the agent was heard saying: 200 ms."""
+
+PREPARE_S = 4.0
+"""The longest that a caller waits for a call to be prepared. What is asked for on the way has shorter deadlines."""
+
+MOST_EARLY_BYTES = 10 * RATE_HZ
+"""Of the caller's audio, kept until the conversation begins."""
+
+MOST_EARLY_DIGITS = 64
 
 
 class CallPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,57 +44,94 @@ class CallPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     mind: Mind
     control: CallControl
+    agent: str = ""
+    """The agent's name."""
+
+
+class Prepared(msgspec.Struct, frozen=True, kw_only=True):
+    """A call that can begin."""
+
+    plan: CallPlan
+    record: CallRecord
+    opening: Opening
+    """What came before; when the stream opened and what was heard since are not in it."""
+
+
+class CallSurroundings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a session needs of the process that holds it."""
+
+    prepare: Callable[[StreamStarted], Awaitable[Prepared]]
+    """Raises VoiceAgentError where the call cannot be held."""
+
+    note_end: Callable[[str], Awaitable[None]]
+    """Told of a call whose end is meant before it ends; takes a second at most and never raises."""
+
+    on_ended: Callable[["CallSession"], None]
+    """Told once all files are handed over."""
 
 
 class CallSession:
     """One call, from its admitted stream to its last file. A `MediaStreamListener`, and the agent's `CallControl`."""
 
-    def __init__(
-        self,
-        connection: MediaStreamConnection,
-        plan: CallPlan,
-        record: CallRecord,
-        on_ended: Callable[["CallSession"], None],
-    ) -> None:
+    def __init__(self, call_sid: str, connection: MediaStreamConnection, surroundings: CallSurroundings) -> None:
         self.was_ended_by_us = False
         """Whether hanging up or transferring was the agent's decision: the carrier must not apologise then."""
 
-        self.call_sid = ""
+        self.call_sid = call_sid
         self._connection = connection
-        self._plan = plan
-        self._record = record
-        self._on_ended = on_ended
+        self._surroundings = surroundings
+        self._prepared: Prepared | None = None
+        self._early = bytearray()
+        self._early_digits = ""
         self._frames = 0
         self._conversation: Conversation | None = None
+        self._is_lost = False
         self.task: asyncio.Task[None] | None = None
         """Runs as long as the call; done when its files are handed over."""
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the stream has ended; files may still be at work."""
+        return self._connection.is_closed
+
+    def supersede(self) -> None:
+        """The carrier has connected the call to another stream: this one is dead, and may not know it yet."""
+        self._connection.lost()
+
+    def say_goodbye(self, reason: str) -> None:
+        """End the call with a word to the caller; one that has not begun to speak ends without."""
+        if self._conversation is None:
+            self._connection.close()
+        else:
+            self._post(lambda at: ev.EndRequested(at=at, reason=reason))
+
     # --- MediaStreamListener ----------------------------------------------------------------------------------
     def on_started(self, started: StreamStarted) -> None:
-        """Begin the conversation."""
-        self.call_sid = started.call_sid
-        self._conversation = Conversation(
-            self._plan.settings,
-            self._plan.speech(),
-            self._plan.mind,
-            loudspeaker=self._connection,
-            control=self,
-            observer=self._record,
-        )
-        self.task = asyncio.create_task(self._hold(self._conversation), name=f"call-{started.call_sid}")
+        """Begin to prepare the conversation."""
+        began_at = asyncio.get_running_loop().time()
+        self.task = asyncio.create_task(self._hold(started, began_at), name=f"call-{started.call_sid}")
+        # Not the task's own last step: one that is cancelled before its first has none.
+        self.task.add_done_callback(lambda _: self._finish())
 
     def on_audio(self, mulaw: bytes) -> None:
         """Hot path: the caller's audio."""
-        if self._conversation is not None:
-            self._conversation.hear(mulaw)
-        self._record.hear_caller(mulaw)
+        conversation, prepared = self._conversation, self._prepared
+        if conversation is None or prepared is None:
+            if len(self._early) < MOST_EARLY_BYTES:
+                self._early += mulaw
+            return
+        conversation.hear(mulaw)
+        prepared.record.hear_caller(mulaw)
         self._frames += 1
         if self._frames % RECORD_EVERY_FRAMES == 0:
-            self._record.hear_agent(self._connection.take_played())
+            prepared.record.hear_agent(self._connection.take_played())
 
     def on_digit(self, digit: str) -> None:
         """The caller pressed a key."""
-        self._post(lambda at: ev.DigitPressed(at=at, digit=digit))
+        if self._conversation is None:
+            self._early_digits = (self._early_digits + digit)[:MOST_EARLY_DIGITS]
+        else:
+            self._post(lambda at: ev.DigitPressed(at=at, digit=digit))
 
     def on_playback_started(self, turn: int) -> None:
         """The caller begins to hear a reply."""
@@ -103,43 +151,80 @@ class CallSession:
 
     def on_closed(self, reason: CloseReason) -> None:
         """The stream is gone: the conversation ends."""
-        self._record.hear_agent(self._connection.take_played())
-        self._post(lambda at: ev.CallEnded(at=at, reason=reason.value))
-        if self.task is None:
-            self._finish()  # the conversation could not even begin
+        if reason is CloseReason.TRANSPORT_LOST:
+            # Nobody has been there for half a minute: no line that another stream could bring back (F26).
+            self._is_lost = self.was_ended_by_us = True
+        if self._conversation is not None and self._prepared is not None:
+            self._prepared.record.hear_agent(self._connection.take_played())
+            self._post(lambda at: ev.CallEnded(at=at, reason=reason.value))
+        elif self.task is not None:
+            self.task.cancel()
 
     # --- CallControl ------------------------------------------------------------------------------------------
     async def hang_up(self) -> None:
         """End the call; where the carrier cannot be asked, end the stream, which ends the call too."""
-        self.was_ended_by_us = True
-        try:
-            await self._plan.control.hang_up()
-        except CarrierError as error:
-            log.warning("hang_up_failed", call_sid=self.call_sid, error=str(error))
+        await self._note_end()
+        await self._ask_to_hang_up()
         self._connection.close()
 
     async def transfer(self, target: str) -> None:
         """Connect the caller to `target`; the stream ends with it. Raises CarrierError."""
-        self.was_ended_by_us = True
-        await self._plan.control.transfer(target)
+        await self._note_end()
+        if self._prepared is not None:
+            await self._prepared.plan.control.transfer(target)
 
     # --- inside -----------------------------------------------------------------------------------------------
+    async def _note_end(self) -> None:
+        self.was_ended_by_us = True
+        await self._surroundings.note_end(self.call_sid)
+
+    async def _ask_to_hang_up(self) -> None:
+        if self._prepared is None:
+            return
+        try:
+            await self._prepared.plan.control.hang_up()
+        except CarrierError as error:
+            log.warning("hang_up_failed", call_sid=self.call_sid, error=str(error))
+
     def _post(self, make: Callable[[float], ev.AnyEvent]) -> None:
         conversation = self._conversation
         if conversation is not None:
             conversation.post(make(conversation.now))
 
-    async def _hold(self, conversation: Conversation) -> None:
+    async def _hold(self, started: StreamStarted, began_at: float) -> None:
         try:
-            await conversation.run()
+            async with asyncio.timeout(PREPARE_S):
+                prepared = self._prepared = await self._surroundings.prepare(started)
+            await self._converse(prepared, began_at)
+            if self._is_lost:
+                await self._note_end()
+                await self._ask_to_hang_up()
+        except (TimeoutError, VoiceAgentError) as error:
+            log.error("call_not_held", call_sid=self.call_sid, error=f"{type(error).__name__}: {error}")
         except Exception:
             # The boundary of a call: whatever went wrong ends this call and no other.
             log.exception("call_failed", call_sid=self.call_sid)
-        finally:
-            self._conversation = None
-            self._connection.close()
-            self._finish()
+
+    async def _converse(self, prepared: Prepared, began_at: float) -> None:
+        plan = prepared.plan
+        conversation = Conversation(
+            plan.settings,
+            plan.speech(),
+            plan.mind,
+            loudspeaker=self._connection,
+            control=self,
+            observer=prepared.record,
+        )
+        heard, self._early = bytes(self._early), bytearray()
+        prepared.record.hear_caller(heard)
+        self._conversation = conversation
+        for digit in self._early_digits:
+            asyncio.get_running_loop().call_soon(self.on_digit, digit)
+        await conversation.run(msgspec.structs.replace(prepared.opening, began_at=began_at, heard=heard))
 
     def _finish(self) -> None:
-        self._record.close()
-        self._on_ended(self)
+        self._conversation = None
+        self._connection.close()
+        if self._prepared is not None:
+            self._prepared.record.close()
+        self._surroundings.on_ended(self)

@@ -208,6 +208,12 @@ class Spool:
         """Write a whole file in one step, so that readers see the old content or the new; False where refused."""
         return self.put(len(content), partial(_replace, path, content))
 
+    def flush(self) -> Future[None]:
+        """Have everything that was handed over so far written now; done when the kernel has it."""
+        done: Future[None] = Future()
+        self.put_always(partial(done.set_result, None))
+        return done
+
     def close(self) -> None:
         """Write everything, sync and stop the thread. Blocks; safe to call twice."""
         if self._thread.is_alive():
