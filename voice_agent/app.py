@@ -10,8 +10,10 @@ import logging
 import secrets
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 
 import structlog
 import uvicorn
@@ -19,20 +21,42 @@ from fastapi import FastAPI
 
 from voice_agent import __version__
 from voice_agent.agents.files import Agent, load_agent
+from voice_agent.agents.numbers import NumberService
+from voice_agent.agents.routes import agents_router
+from voice_agent.agents.service import AgentService
 from voice_agent.api.errors import install_error_handlers
 from voice_agent.api.health import health_router
+from voice_agent.auth.gate import Gate
+from voice_agent.auth.routes import identity_router, sign_in_router
+from voice_agent.auth.service import IdentityService
+from voice_agent.calls.inbox import Inbox
+from voice_agent.calls.ledger import CallLedger
 from voice_agent.calls.live import LiveCalls
-from voice_agent.calls.session import CallPlan
+from voice_agent.calls.policy import MICROS, CallPolicy
+from voice_agent.calls.processor import CallProcessor
+from voice_agent.calls.reception import Reception
+from voice_agent.calls.routes import calls_router
+from voice_agent.calls.service import CallPorts, CallService
 from voice_agent.calls.spool import Spool
-from voice_agent.integrations.twilio.service import TwilioCallControl, TwilioService
+from voice_agent.directory import CallDirectory, found
+from voice_agent.integrations.twilio.addresses import MEDIA_PATH, TwilioAddresses
+from voice_agent.integrations.twilio.service import TwilioService
 from voice_agent.integrations.twilio.signature import WebhookSignature
-from voice_agent.integrations.twilio.webhooks import AFTER_DIAL_PATH, MEDIA_PATH, TwilioWebhooks
+from voice_agent.integrations.twilio.webhooks import TwilioWebhooks
+from voice_agent.jobs.outbox import JobOutbox
 from voice_agent.media_stream.connection import PlayoutClock
 from voice_agent.media_stream.protocol import MAX_FRAME_BYTES
 from voice_agent.media_stream.server import MediaStreamEndpoint, hybrid_protocol, websocket_route
 from voice_agent.media_stream.tickets import TicketOffice
-from voice_agent.providers import Providers
+from voice_agent.planning import CallPlanner
+from voice_agent.rest.file_links import PREFIX as FILES_PREFIX
+from voice_agent.rest.file_links import files_router
+from voice_agent.rest.transactions import Transactions
 from voice_agent.settings import Settings
+from voice_agent.storage.cache import open_cache
+from voice_agent.storage.database import Database, database_url
+from voice_agent.storage.files import LinkOffice, LocalStorage
+from voice_agent.storage.secret_key import load_secret_key
 
 log = structlog.get_logger(__name__)
 
@@ -46,52 +70,112 @@ class Server:
 
     def __init__(self, settings: Settings, agent: Agent, base_url: str) -> None:
         """`base_url` is the public address, without a slash at the end."""
-        self._base_url = base_url
+        self._settings = settings
+        self._agent = agent
         self._language = agent.definition.language
         self._gc_thresholds_before = gc.get_threshold()
-        self._providers = Providers(settings, agent)
-        self._spool = Spool()
+        self._addresses = TwilioAddresses(base_url)
+        secret = load_secret_key(settings.server)
         self._twilio = TwilioService(settings.twilio)
-        secret = settings.server.secret_key.get_secret_value().encode() or secrets.token_bytes(32)
+        self.database = Database(database_url(settings))
+        self.cache = open_cache(settings.storage, clock=time.monotonic)
+        self._ledger = CallLedger(self.database, settings.server.data_dir, worker=new_worker_id(settings))
+        self._planner = CallPlanner(settings, agent, self.database, self._twilio, self._addresses, self.cache)
+        # After what refuses settings and agents: its thread has to be closed.
+        self._spool = Spool()
         self.calls = LiveCalls(
-            tickets=TicketOffice(secret, secrets.token_bytes),
-            plan=self._plan,
+            tickets=TicketOffice(secret.derive("stream tickets"), secrets.token_bytes),
+            plan=self._planner.plan,
             spool=self._spool,
             data_dir=settings.server.data_dir,
-            agent=agent.definition.name,
             max_calls=settings.server.max_calls,
+            ledger=self._ledger,
         )
         self.endpoint = MediaStreamEndpoint(MEDIA_PATH, self.calls.admit, clock=PlayoutClock())
-        signature = WebhookSignature(settings.twilio.auth_token.get_secret_value(), base_url)
-        self.webhooks = TwilioWebhooks(self.calls, signature, public_base_url=base_url, language=self._language)
-
-    def _plan(self, call_sid: str) -> CallPlan:
-        control = TwilioCallControl(
-            self._twilio, call_sid, dial_action_url=self._base_url + AFTER_DIAL_PATH, language=self._language
+        self.identity = IdentityService(settings.auth, secret.derive("access tokens"), _now)
+        self.gate = Gate(self.database, secret.derive("access tokens"), trusted_proxies=settings.auth.trusted_proxies)
+        self.agents = AgentService(_now)
+        self.numbers = NumberService(self.agents, _now)
+        self.links = LinkOffice(secret.derive("file links"), base_url + FILES_PREFIX)
+        self.storage = LocalStorage(settings.server.data_dir / "files", self.links)
+        policy = _default_policy(settings)
+        directory = CallDirectory(self.agents, self.numbers, agent)
+        self._processor = CallProcessor(self.database, self._twilio, directory, policy=policy)
+        self._inbox = Inbox(self._processor.take, settings.server.data_dir / "inbox")
+        self._reception = Reception(self.database, self.calls, self._inbox, clock=_now)
+        self.call_service = CallService(
+            CallPorts(
+                database=self.database,
+                carrier=self._twilio,
+                agents=directory,
+                addresses=self._addresses,
+                jobs=JobOutbox(),
+            ),
+            self._processor,
+            default_policy=policy,
+            clock=_now,
         )
-        return CallPlan(
-            settings=self._providers.turn_settings,
-            speech=self._providers.speech,
-            mind=self._providers.mind(),
-            control=control,
+        signature = WebhookSignature(settings.twilio.auth_token.get_secret_value(), base_url)
+        self.webhooks = TwilioWebhooks(
+            self._reception,
+            self._inbox,
+            self.calls,
+            signature,
+            addresses=self._addresses,
+            language=self._language,
         )
 
     async def open(self) -> None:
         """Load and connect everything, then freeze the heap: a full collection would stop all calls for 250 ms."""
-        await self._providers.open()
+        await self._open_database()
+        await self._inbox.open()
+        await self._ledger.open()
+        await self._planner.open()
         await self._twilio.open()
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
 
+    async def _open_database(self) -> None:
+        """Bring the schema up to date, and have an organisation whose calls they are and an agent that holds them."""
+        if not self.database.is_pooled_by_transaction:
+            await self.database.migrate()
+        async with self.database.write() as session:
+            await found(session, self.identity, self.agents, self._agent)
+
     async def close(self) -> None:
         """Finish the files of the calls that have just ended, and release everything."""
         await self.calls.close()
+        await self._processor.close()
+        await self._inbox.close()
         await self._twilio.close()
-        await self._providers.close()
+        await self._planner.close()
+        await self._ledger.close()
+        await self.cache.close()
+        await self.database.close()
         await asyncio.to_thread(self._spool.close)
         gc.set_threshold(*self._gc_thresholds_before)
         gc.unfreeze()
+
+
+def new_worker_id(settings: Settings) -> str:
+    """Return the name of this run of this process, unlike any other."""
+    return f"{settings.jobs.slot}-{secrets.token_hex(6)}"
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _default_policy(settings: Settings) -> CallPolicy:
+    calls = settings.calls
+    countries = frozenset(country.strip().upper() for country in calls.allowed_countries.split(",") if country.strip())
+    return CallPolicy(
+        allowed_countries=countries,
+        daily_spend_cap=round(calls.daily_spend_cap * MICROS),
+        cost_per_minute=round(calls.cost_per_minute * MICROS),
+        retention_days=calls.retention_days,
+    )
 
 
 def create_app(settings: Settings, base_url: str) -> FastAPI:
@@ -107,11 +191,22 @@ def create_app(settings: Settings, base_url: str) -> FastAPI:
         finally:
             await server.close()
 
-    app = FastAPI(title="voice_agent", version=__version__, lifespan=lifespan)
+    app = FastAPI(
+        title="voice_agent",
+        version=__version__,
+        lifespan=lifespan,
+        generate_unique_id_function=lambda route: route.name,
+    )
     app.state.server = server
     install_error_handlers(app)
     app.include_router(health_router({"calls": server.calls.why_not_ready}))
     app.include_router(server.webhooks.router)
+    transactions = Transactions(server.database)
+    app.include_router(sign_in_router(server.identity, server.gate, transactions, server.cache))
+    app.include_router(identity_router(server.identity, server.gate, transactions))
+    app.include_router(agents_router(server.agents, server.numbers, server.gate, transactions))
+    app.include_router(calls_router(server.call_service, server.storage, server.gate, transactions))
+    app.include_router(files_router(server.storage, server.links))
     app.router.routes.append(websocket_route(server.endpoint))
     return app
 

@@ -4,7 +4,6 @@ Building is cheap, except that it imports a vendor's SDK; connections are opened
 run before the first call, so that nothing is imported, connected or loaded for the first time while somebody waits.
 """
 
-import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from importlib.metadata import entry_points
@@ -16,6 +15,7 @@ import structlog
 
 from voice_agent.agents.dialogue import Dialogue
 from voice_agent.agents.files import Agent
+from voice_agent.agents.model import AgentDefinition, filled, values_for
 from voice_agent.errors import AgentDefinitionError, SettingsError
 from voice_agent.integrations.elevenlabs.service import ElevenLabsService
 from voice_agent.integrations.langchain.chat_models import build_language_model
@@ -27,7 +27,6 @@ from voice_agent.integrations.local.scripted_model import ScriptedDialogueModel
 from voice_agent.integrations.local.webrtc_vad import WebRtcVoiceActivityDetector
 from voice_agent.integrations.openai.transcription import OpenAITranscription
 from voice_agent.pipeline.conversation import Mind, Speech
-from voice_agent.pipeline.endpointing import PROFILES
 from voice_agent.pipeline.fallback import FallbackLanguageModel
 from voice_agent.pipeline.lines import LineBook
 from voice_agent.pipeline.listening import Listener
@@ -42,37 +41,30 @@ from voice_agent.pipeline.speech_fallback import FallbackSpeechToText, FallbackT
 from voice_agent.pipeline.tools import BUILT_IN_TOOLS, Tool, ToolRegistry, built_in_tools
 from voice_agent.pipeline.turn_settings import TurnSettings
 from voice_agent.settings import Settings
-from voice_agent.storage.cache import CacheService, open_cache
+from voice_agent.storage.cache import CacheService
 
 log = structlog.get_logger(__name__)
 
 
 class Providers:
-    """Everything that the calls of this process share. Open it before the first call, close it after the last."""
+    """Everything that the calls of one agent share. Open it before its first call, close it after the last."""
 
-    def __init__(self, settings: Settings, agent: Agent) -> None:
-        """Raises SettingsError or AgentDefinitionError for a choice that this agent cannot be run with."""
+    def __init__(self, settings: Settings, agent: Agent, cache: CacheService) -> None:
+        """`cache` keeps what was synthesised, also for other agents and processes.
+
+        Raises SettingsError or AgentDefinitionError for a choice that this agent cannot be run with.
+        """
         _check_choices(settings, agent)
         self._settings = settings
         self._agent = agent
+        self._cache = cache
         self._exit = AsyncExitStack()
         self._tools = _tools(agent)
-        self.turn_settings = TurnSettings(
-            lines=agent.definition.lines,
-            language=agent.definition.language,
-            endpointing=PROFILES[agent.definition.profile],
-            idle_s=agent.definition.limits.idle_s,
-            duration_s=agent.definition.limits.duration_s,
-        )
-        if settings.speech_to_text == "local":
-            self.turn_settings = msgspec.structs.replace(self.turn_settings, interrupting_words=None)
 
     async def open(self) -> None:
         """Build every provider, load every model, and have the agent's fixed lines ready."""
         settings, agent = self._settings, self._agent
         session = await self._exit.enter_async_context(_http_session())
-        cache: CacheService = open_cache(settings.storage, clock=time.monotonic)
-        self._exit.push_async_callback(cache.close)
         self._activity = WebRtcVoiceActivityDetector()
         self._voice_activity = _voice_activity(settings)
         self._stt = _speech_to_text(settings, agent)
@@ -87,8 +79,8 @@ class Providers:
             self._exit.push_async_callback(self._tts.close)
         await load_machinery()
         await self._llm.warm_up()
-        self._lines = LineBook(self._tts, self._voice, cache, provider=settings.text_to_speech)
-        await self._lines.prepare(agent.definition.lines.all())
+        self._lines = LineBook(self._tts, self._voice, self._cache, provider=settings.text_to_speech)
+        await self.prepare(filled(agent.definition, values_for(agent.definition, {}, is_outbound=False)))
         log.info(
             "providers_ready",
             speech_to_text=settings.speech_to_text,
@@ -101,6 +93,23 @@ class Providers:
         """Release what was opened. Safe to call twice."""
         await self._exit.aclose()
 
+    async def prepare(self, definition: AgentDefinition) -> None:
+        """Have the lines of a call synthesised; those that no variable changes are ready already."""
+        await self._lines.prepare(definition.lines.completed(definition.language).all())
+
+    def turn_settings(self, definition: AgentDefinition) -> TurnSettings:
+        """Return the numbers of one call; `definition` is the agent's with its variables filled in."""
+        settings = TurnSettings(
+            lines=definition.lines,
+            language=definition.language,
+            endpointing=definition.endpointing_settings,
+            idle_s=definition.limits.idle_s,
+            duration_s=definition.limits.duration_s,
+        )
+        if self._settings.speech_to_text == "local":
+            settings = msgspec.structs.replace(settings, interrupting_words=None)
+        return settings
+
     def speech(self) -> Speech:
         """Return fresh ears and the shared voice for one call."""
         return Speech(
@@ -111,11 +120,11 @@ class Providers:
             lines=self._lines,
         )
 
-    def mind(self) -> Mind:
-        """Return what one call thinks with."""
+    def mind(self, definition: AgentDefinition) -> Mind:
+        """Return what one call thinks with; `definition` is the agent's with its variables filled in."""
         return Mind(
             llm=self._llm,
-            instructions=self._agent.definition.prompt,
+            instructions=definition.prompt,
             tools=ToolRegistry(self._tools),
         )
 

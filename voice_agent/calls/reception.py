@@ -25,7 +25,7 @@ from voice_agent.storage.tables import CallRow
 log = structlog.get_logger(__name__)
 
 MOST_RESUMPTIONS = 3
-"""A call whose stream was lost more often is given up: whatever breaks it will again."""
+"""A call whose stream was lost more often is given up: whatever breaks it will again (F25)."""
 
 
 class Welcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,7 +126,7 @@ class Reception:
                 return await self._decide(call_sid)
         except (DatabaseUnavailable, TimeoutError):
             # Nobody can say whether it was meant. Talking on with somebody who said goodbye is the smaller harm.
-            return AfterStream.RESUME if self._live.has_room else AfterStream.APOLOGISE, ""
+            return AfterStream.RESUME if self._live.has_line else AfterStream.APOLOGISE, ""
 
     async def _decide(self, call_sid: str) -> tuple[AfterStream, str]:
         async with self._database.write() as session:
@@ -137,7 +137,7 @@ class Reception:
             if call.is_ended_by_us or CallState(call.state) not in ACTIVE:
                 return AfterStream.HANG_UP, call.language
             log.warning("stream_lost", call_sid=call_sid, resumptions=call.resumptions)
-            if call.resumptions >= MOST_RESUMPTIONS or not self._live.has_room:
+            if call.resumptions >= MOST_RESUMPTIONS or not self._live.has_line:
                 return AfterStream.APOLOGISE, call.language
             call.resumptions += 1
             return AfterStream.RESUME, call.language

@@ -5,7 +5,7 @@ from typing import Annotated
 from uuid import UUID
 
 import msgspec
-from fastapi import APIRouter, Depends, Query, Response, status
+from fastapi import APIRouter, Depends, Query, Request, Response, status
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from voice_agent.auth import audit
@@ -36,6 +36,8 @@ from voice_agent.rest.transactions import Transactions
 from voice_agent.storage.files import StorageService
 from voice_agent.storage.tables import CallRow, RecordingRow
 
+PREFIX = "/api/v1/calls"
+
 LINK_S = 300
 """Lifetime of a signed address of a recording; the longest that is allowed (reliability.md section 5, row 10)."""
 
@@ -44,7 +46,7 @@ LINES_OF_A_PAGE = 1_000
 
 def calls_router(calls: CallService, storage: StorageService, gate: Gate, transactions: Transactions) -> APIRouter:
     """Return the routes under /api/v1/calls."""
-    router = APIRouter(prefix="/api/v1/calls", tags=["calls"])
+    router = APIRouter()
     # The fixed paths come first: /calls/erase is no call's id.
     router.include_router(_acting_router(calls, gate, transactions))
     router.include_router(_looking_router(calls, gate, transactions))
@@ -53,10 +55,10 @@ def calls_router(calls: CallService, storage: StorageService, gate: Gate, transa
 
 
 def _acting_router(calls: CallService, gate: Gate, transactions: Transactions) -> APIRouter:
-    async def org_of(request: object) -> UUID:
-        return (await gate.identify(request)).org_id  # type: ignore[arg-type] # FastAPI's Request
+    async def org_of(request: Request) -> UUID:
+        return (await gate.identify(request)).org_id
 
-    router = APIRouter(route_class=idempotent_route(transactions.database, org_of))
+    router = APIRouter(prefix=PREFIX, tags=["calls"], route_class=idempotent_route(transactions.database, org_of))
     Writing = Annotated[AsyncSession, Depends(transactions.writing, scope="function")]
     Caller = Annotated[Principal, Depends(gate.allow(Permission.CALLS_WRITE))]
     Eraser = Annotated[Principal, Depends(gate.allow(Permission.CALLS_DELETE))]
@@ -97,7 +99,7 @@ def _acting_router(calls: CallService, gate: Gate, transactions: Transactions) -
 
 
 def _looking_router(calls: CallService, gate: Gate, transactions: Transactions) -> APIRouter:
-    router = APIRouter()
+    router = APIRouter(prefix=PREFIX, tags=["calls"])
     Reading = Annotated[AsyncSession, Depends(transactions.reading, scope="function")]
     Reader = Annotated[Principal, Depends(gate.allow(Permission.CALLS_READ))]
 
@@ -146,7 +148,7 @@ def _looking_router(calls: CallService, gate: Gate, transactions: Transactions) 
 def _recordings_router(
     calls: CallService, storage: StorageService, gate: Gate, transactions: Transactions
 ) -> APIRouter:
-    router = APIRouter()
+    router = APIRouter(prefix=PREFIX, tags=["calls"])
     Writing = Annotated[AsyncSession, Depends(transactions.writing, scope="function")]
     Listener = Annotated[Principal, Depends(gate.allow(Permission.RECORDINGS_READ))]
 

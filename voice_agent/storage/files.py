@@ -83,7 +83,7 @@ class LinkOffice:
         return f"{self._base_url}/{urlsafe_b64encode(self._tag(content) + content).decode().rstrip('=')}"
 
     def read(self, token: str) -> str:
-        """Return the key that an address names. Raises NotPermitted for one that we did not sign or that has expired."""
+        """Return the key that an address names. Raises NotPermitted for one that is not ours or has expired."""
         try:
             signed = urlsafe_b64decode(token + "=" * (-len(token) % 4))
         except ValueError:

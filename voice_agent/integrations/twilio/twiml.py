@@ -13,6 +13,7 @@ from voice_agent.calls.ports import Language, TransferRequest
 
 MEDIA_TYPE = "text/xml"
 TICKET_PARAMETER = "ticket"
+RESUME_PARAMETER = "resume"
 
 Sentence = Literal["busy", "failure", "no_answer"]
 
@@ -39,9 +40,17 @@ def language_of(wanted: str, otherwise: Language) -> Language:
 
 
 def connect_stream(
-    socket_url: str, *, ticket: str, action_url: str, language: Language = "en", status_callback: str = ""
+    socket_url: str,
+    *,
+    ticket: str,
+    action_url: str,
+    language: Language = "en",
+    status_callback: str = "",
+    is_resumed: bool = False,
 ) -> str:
     """Connect the caller to our media socket at `socket_url` (wss, no query string: Twilio strips it).
+
+    `is_resumed` tells the socket's side that the call's last stream was lost.
 
     `action_url` is asked for the next document when the stream ends; the apology is for the case that it cannot be.
     """
@@ -49,6 +58,8 @@ def connect_stream(
     callback = status_callback or None
     stream = response.connect(action=action_url).stream(url=socket_url, status_callback=callback)
     stream.parameter(name=TICKET_PARAMETER, value=ticket)
+    if is_resumed:
+        stream.parameter(name=RESUME_PARAMETER, value="1")
     return _say_and_hang_up(response, "failure", language)
 
 

@@ -145,13 +145,14 @@ class TwilioWebhooks:
         language = twiml.language_of(welcome.language, self._language)
         return self._connect(call_sid, language) if welcome.is_admitted else twiml.refuse_busy(language)
 
-    def _connect(self, call_sid: str, language: Language) -> str:
+    def _connect(self, call_sid: str, language: Language, *, is_resumed: bool = False) -> str:
         return twiml.connect_stream(
             self._addresses.media,
             ticket=self._live.issue_ticket(call_sid),
             action_url=self._addresses.of(AFTER_STREAM_PATH),
             status_callback=self._addresses.of(STREAM_STATUS_PATH),
             language=language,
+            is_resumed=is_resumed,
         )
 
     async def _after_stream(self, delivery: Delivery) -> str:
@@ -162,7 +163,7 @@ class TwilioWebhooks:
             case AfterStream.HANG_UP:
                 return twiml.hang_up()
             case AfterStream.RESUME:
-                return self._connect(delivery.call_sid, language)
+                return self._connect(delivery.call_sid, language, is_resumed=True)
             case AfterStream.APOLOGISE:
                 return twiml.apologise(language)
 

@@ -24,7 +24,7 @@ from voice_agent.storage.tables.identity import (
     RefreshTokenRow,
     UserRow,
 )
-from voice_agent.storage.tables.processes import IdempotencyRow, WorkerRow
+from voice_agent.storage.tables.processes import IdempotencyRow, JobRow, WorkerRow
 
 __all__ = [
     "AgentRow",
@@ -35,6 +35,7 @@ __all__ = [
     "CarrierEventRow",
     "ConversationEventRow",
     "IdempotencyRow",
+    "JobRow",
     "MembershipRow",
     "OrganisationRow",
     "PhoneNumberRow",

@@ -1,9 +1,9 @@
-"""What processes know of each other, and what they have answered already."""
+"""What processes know of each other, what they have answered already, and what is left to do."""
 
-from sqlalchemy import LargeBinary, String
+from sqlalchemy import Index, LargeBinary, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from voice_agent.storage.tables.columns import Moment, Reference, Row, Word
+from voice_agent.storage.tables.columns import Document, Moment, Reference, Row, Word
 
 
 class WorkerRow(Row):
@@ -43,3 +43,28 @@ class IdempotencyRow(Row):
     headers: Mapped[str] = mapped_column(String(2_000), default="")
     body: Mapped[bytes | None] = mapped_column(LargeBinary)
     created_at: Mapped[Moment]
+
+
+class JobRow(Row):
+    """Work for later (`jobs.outbox`); gone once it is done."""
+
+    __tablename__ = "job"
+    __table_args__ = (Index("ix_job_due_at", "due_at"),)
+
+    id: Mapped[str] = mapped_column(String(200), primary_key=True)
+    """Of what is to be done: asked for twice it is done once."""
+
+    kind: Mapped[Word]
+    payload: Mapped[Document]
+    created_at: Mapped[Moment]
+    due_at: Mapped[Moment]
+    tries: Mapped[int] = mapped_column(default=0)
+    error: Mapped[str] = mapped_column(String(500), default="")
+    """Of the last try."""
+
+    worker: Mapped[str | None] = mapped_column(String(64))
+    lease_until: Mapped[Moment | None]
+    """Until when `worker` has it."""
+
+    failed_at: Mapped[Moment | None]
+    """It is not tried any more."""

@@ -1,0 +1,65 @@
+"""What calls ask of agents and numbers: joins the two slices, which do not know each other; and the first start."""
+
+from collections.abc import Mapping
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from voice_agent.agents import repository as agents_repository
+from voice_agent.agents.documents import definition_of
+from voice_agent.agents.files import Agent
+from voice_agent.agents.numbers import NumberService
+from voice_agent.agents.service import AgentService
+from voice_agent.auth.principal import system
+from voice_agent.auth.service import IdentityService
+from voice_agent.calls.processor import Answering
+from voice_agent.calls.service import ChosenAgent
+
+FIRST_ORGANISATION = "Default"
+
+
+class CallDirectory:
+    """Implements `calls.service.AgentDirectory` and `calls.processor.Switchboard`."""
+
+    def __init__(self, agents: AgentService, numbers: NumberService, default: Agent) -> None:
+        """`default` answers numbers for which nobody has published an agent."""
+        self._agents = agents
+        self._numbers = numbers
+        self._default = default.definition
+
+    async def choose(
+        self, session: AsyncSession, org_id: UUID, agent_id: UUID | None, variables: Mapping[str, str]
+    ) -> ChosenAgent:
+        """Return who is to place a call. Raises NotFound or InvalidRequest."""
+        version, definition = await self._agents.for_call(session, org_id, agent_id, variables)
+        return ChosenAgent(
+            version_id=version.id,
+            name=definition.name,
+            language=definition.language,
+            duration_s=definition.limits.duration_s,
+        )
+
+    async def caller_number(self, session: AsyncSession, org_id: UUID, wanted: str) -> str:
+        """Return the number to show. Raises InvalidRequest."""
+        return await self._numbers.caller_number(session, org_id, wanted)
+
+    async def answering(self, session: AsyncSession, number: str) -> Answering:
+        """Return who answers calls to a number. Raises NotFound where there is no organisation at all."""
+        org_id, version = await self._agents.for_number(session, number)
+        definition = self._default if version is None else definition_of(version)
+        return Answering(
+            org_id=org_id,
+            version_id=None if version is None else version.id,
+            agent_name=definition.name,
+            language=definition.language,
+        )
+
+
+async def found(session: AsyncSession, identity: IdentityService, agents: AgentService, agent: Agent) -> None:
+    """At the first start, make an organisation and publish the agent of AGENT_FILE in it; later do nothing."""
+    if await agents_repository.oldest_organisation_id(session) is not None:
+        return
+    organisation = await identity.create_organisation(session, FIRST_ORGANISATION)
+    principal = system(organisation.id, "first start")
+    row, _ = await agents.create(session, principal, agent.definition.name, agent)
+    await agents.publish(session, principal, row.id)
