@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from voice_agent.app import GC_THRESHOLDS, create_app
 from voice_agent.errors import AgentDefinitionError, SettingsError
-from voice_agent.integrations.twilio.webhooks import VOICE_PATH
+from voice_agent.integrations.twilio.addresses import VOICE_PATH
 from voice_agent.settings import AREAS, PipelineSettings, ServerSettings, Settings, variable_name
 
 URL = "https://calls.example.org"

@@ -20,7 +20,7 @@ from voice_agent.app import Server, create_app
 from voice_agent.calls.event_log import EventLog, read_event_log
 from voice_agent.calls.record import CallFiles, call_files
 from voice_agent.calls.transcript import AgentSaid, CallerSaid, Transcript
-from voice_agent.integrations.twilio.webhooks import MEDIA_PATH, VOICE_PATH
+from voice_agent.integrations.twilio.addresses import MEDIA_PATH, VOICE_PATH
 from voice_agent.media_stream.protocol import MAX_FRAME_BYTES
 from voice_agent.media_stream.server import hybrid_protocol
 from voice_agent.pipeline import actions as act

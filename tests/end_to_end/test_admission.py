@@ -10,7 +10,7 @@ from websockets.exceptions import ConnectionClosed
 from tests.end_to_end.stand import PATIENCE_S, Stand, standing
 from tests.media_stream import twilio_messages as twilio
 from voice_agent.integrations.twilio.twiml import SENTENCES
-from voice_agent.integrations.twilio.webhooks import (
+from voice_agent.integrations.twilio.addresses import (
     AFTER_DIAL_PATH,
     AFTER_STREAM_PATH,
     STREAM_STATUS_PATH,

@@ -2,7 +2,7 @@
 
 from tests.end_to_end.stand import Stand
 from voice_agent.calls.transcript import AgentSaid
-from voice_agent.integrations.twilio.webhooks import AFTER_STREAM_PATH
+from voice_agent.integrations.twilio.addresses import AFTER_STREAM_PATH
 from voice_agent.pipeline import actions as act
 from voice_agent.pipeline import events as ev
 from voice_agent.sandbox.callers.scenario import Backchannel, HangUp, Interrupt, Press, Say, WaitForAgent

@@ -13,13 +13,12 @@ from voice_agent.calls.live import LiveCalls
 from voice_agent.calls.spool import Spool
 from voice_agent.integrations.twilio.signature import WebhookSignature
 from voice_agent.integrations.twilio.twiml import SENTENCES
-from voice_agent.integrations.twilio.webhooks import (
+from voice_agent.integrations.twilio.addresses import (
     AFTER_DIAL_PATH,
     AFTER_STREAM_PATH,
     MEDIA_PATH,
     STREAM_STATUS_PATH,
     VOICE_PATH,
-    TwilioWebhooks,
 )
 from voice_agent.media_stream.connection import Upgrade
 from voice_agent.sandbox.carrier.webhooks import signature
