@@ -7,7 +7,7 @@ import asyncio
 import sys
 import time
 
-from voice_agent.app import serve
+from voice_agent.serving import serve
 from voice_agent.settings import load_settings
 
 STALL_S = 0.1

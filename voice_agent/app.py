@@ -1,22 +1,18 @@
 """The composition root: builds the server from its settings, starts and stops its parts.
 
-`serve` runs it until SIGTERM or SIGINT. `create_app` alone gives the FastAPI application, for other ASGI servers; the
-media stream is then served by the portable Starlette route.
+`create_app` gives the FastAPI application; `serving` runs it. Other ASGI servers can, too: the media stream is then
+served by the portable Starlette route.
 """
 
 import asyncio
 import gc
-import logging
 import secrets
-import socket
-import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import structlog
-import uvicorn
 from fastapi import FastAPI
 
 from voice_agent import __version__
@@ -45,8 +41,7 @@ from voice_agent.integrations.twilio.signature import WebhookSignature
 from voice_agent.integrations.twilio.webhooks import TwilioWebhooks
 from voice_agent.jobs.outbox import JobOutbox
 from voice_agent.media_stream.connection import PlayoutClock
-from voice_agent.media_stream.protocol import MAX_FRAME_BYTES
-from voice_agent.media_stream.server import MediaStreamEndpoint, hybrid_protocol, websocket_route
+from voice_agent.media_stream.server import MediaStreamEndpoint, websocket_route
 from voice_agent.media_stream.tickets import TicketOffice
 from voice_agent.planning import CallPlanner
 from voice_agent.rest.file_links import PREFIX as FILES_PREFIX
@@ -209,58 +204,3 @@ def create_app(settings: Settings, base_url: str) -> FastAPI:
     app.include_router(files_router(server.storage, server.links))
     app.router.routes.append(websocket_route(server.endpoint))
     return app
-
-
-def serve(settings: Settings, *, on_listening: Callable[[str], None] | None = None) -> None:
-    """Serve until SIGTERM or SIGINT. `on_listening` is told the address once the server is ready."""
-    _configure_logging(settings.server.log_level)
-    listener = socket.create_server((settings.server.host, settings.server.port), backlog=1_024)
-    host, port = listener.getsockname()[:2]
-    base_url = settings.server.public_base_url or f"http://{host}:{port}"
-    app = create_app(settings, base_url)
-    endpoint: MediaStreamEndpoint = app.state.server.endpoint
-    config = uvicorn.Config(
-        app,
-        ws=hybrid_protocol(endpoint),
-        ws_max_size=MAX_FRAME_BYTES,
-        ws_per_message_deflate=False,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=10,
-        # Longer than proxies keep theirs: a connection closed under a webhook on its way loses the call.
-        timeout_keep_alive=75,
-    )
-    server = _Uvicorn(config, lambda: on_listening(base_url) if on_listening else None)
-    server.run(sockets=[listener])
-
-
-class _Uvicorn(uvicorn.Server):
-    """uvicorn that says when it is ready."""
-
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._on_ready = on_ready
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, then tell."""
-        await super().startup(sockets)
-        if self.started:
-            self._on_ready()
-
-
-def _configure_logging(level: str) -> None:
-    """JSON lines on standard error, for our own log and the libraries' warnings."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.dict_tracebacks,
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level)),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
-        cache_logger_on_first_use=True,
-    )

@@ -4,8 +4,6 @@ Those modules are imported when their command runs, by `_load` alone: `voice-age
 for speech and language SDKs. Exit codes: 0 done, 1 failed or found fault, 2 wrong options or settings.
 """
 
-import os
-import signal
 import sys
 import threading
 from importlib import import_module
@@ -37,28 +35,23 @@ def _load(module: str) -> ModuleType:
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on, in place of HOST.")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65_535, help="Port, in place of PORT; 0 takes one.")] = None,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes that share the port.")] = 1,
     until_stdin_closes: Annotated[
         bool, typer.Option("--until-stdin-closes", hidden=True, help="End with the process that started this one.")
     ] = False,
 ) -> None:
-    """Answer calls until SIGTERM or Ctrl-C."""
-    if until_stdin_closes:
-        threading.Thread(target=_end_with_stdin, name="stdin", daemon=True).start()
+    """Answer calls until SIGTERM or Ctrl-C; live ones are held to their end, unless it comes a second time."""
     settings = load_settings()
+    supervisor = _load("supervisor")
+    if until_stdin_closes:
+        threading.Thread(target=supervisor.end_with_stdin, name="stdin", daemon=True).start()
     chosen = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     server = settings.server.model_copy(update=chosen)
-    _load("app").serve(settings.model_copy(update={"server": server}), on_listening=_announce)
+    supervisor.run(settings.model_copy(update={"server": server}), workers=workers, on_listening=_announce)
 
 
 def _announce(base_url: str) -> None:
     typer.echo(f"Listening at {base_url}. Twilio's voice webhook is {base_url}/twilio/voice (POST).")
-
-
-def _end_with_stdin() -> None:
-    # Straight from the descriptor: a thread that waits inside sys.stdin would hold its lock when the interpreter ends.
-    while os.read(0, 1):
-        pass
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 @app.command()

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.calls.call_world import HEADER, log_of, short_call
-from voice_agent.calls.event_log import EventLog, EventLogWriter, encoded_line, parse_event_log, read_event_log
+from voice_agent.calls.event_log import EventLog, encoded_line, parse_event_log, read_event_log
+from voice_agent.calls.event_writer import EventLogWriter
 from voice_agent.calls.spool import Spool
 from voice_agent.errors import EventLogError
 from voice_agent.pipeline import actions as act
@@ -109,16 +110,3 @@ def test_a_changed_byte_never_raises_anything_else(place: int, value: int) -> No
     content = LOG[:place] + bytes([value]) + LOG[place + 1 :]
     with contextlib.suppress(EventLogError):
         assert len(parse_event_log(content).entries) <= content.count(b"\n")
-
-
-def test_after_a_refused_line_nothing_more_is_written(tmp_path: Path) -> None:
-    """A log with a gap would replay wrongly: it ends where the gap begins."""
-    with Spool(capacity_bytes=2_000) as spool:
-        writer = EventLogWriter(spool, tmp_path / "call.jsonl", HEADER)
-        writer.record(ev.CallStarted(at=0.0), ())
-        writer.record(ev.ReplyText(at=1.0, turn=1, text="x" * 3_000), ())
-        assert writer.is_truncated
-        writer.record(ev.CallEnded(at=2.0, reason="caller"), ())
-        assert writer.close().result(10).is_truncated
-    log = read_event_log(tmp_path / "call.jsonl")
-    assert [entry.event for entry in log.entries] == [ev.CallStarted(at=0.0)]

@@ -16,8 +16,9 @@ from tests.calls.stored_calls import a_stored_call, reread
 from tests.contracts.eventually import eventually
 from tests.servers.postgres import PostgresServer
 from voice_agent.calls import event_shipper, repository
-from voice_agent.calls.event_log import EventLogWriter, encoded_line, parse_event_log
+from voice_agent.calls.event_log import encoded_line, parse_event_log
 from voice_agent.calls.event_shipper import EventShipper
+from voice_agent.calls.event_writer import EventLogWriter
 from voice_agent.calls.record import CallFiles, call_files
 from voice_agent.calls.spool import Spool
 from voice_agent.errors import DatabaseUnavailable

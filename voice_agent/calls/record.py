@@ -13,7 +13,8 @@ import structlog
 
 from voice_agent import __version__
 from voice_agent.audio.mulaw import BYTES_PER_MS
-from voice_agent.calls.event_log import EventLogHeader, EventLogWriter, LineCopy
+from voice_agent.calls.event_log import EventLogHeader
+from voice_agent.calls.event_writer import EventLogWriter, LineCopy
 from voice_agent.calls.recorder import CallRecorder
 from voice_agent.calls.spool import Spool
 from voice_agent.calls.transcript import Transcript, TranscriptBuilder

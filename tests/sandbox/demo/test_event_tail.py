@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.calls.call_world import HEADER, log_of, short_call
-from voice_agent.calls.event_log import EventLogWriter, LoggedEvent
+from voice_agent.calls.event_log import LoggedEvent
+from voice_agent.calls.event_writer import EventLogWriter
 from voice_agent.calls.spool import Spool
 from voice_agent.errors import EventLogError
 from voice_agent.pipeline import events as ev
