@@ -29,6 +29,7 @@ from voice_agent.settings import (
     Settings,
     variable_name,
 )
+from voice_agent.storage.cache import InProcessCache
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +50,10 @@ def _changed(agent: Agent, **changes: object) -> Agent:
     return msgspec.structs.replace(agent, definition=msgspec.structs.replace(agent.definition, **changes))
 
 
+def _cache() -> InProcessCache:
+    return InProcessCache(clock=lambda: 0.0)
+
+
 def _settings(*, elevenlabs: bool = False, openai: bool = False, model: str = "") -> Settings:
     key = SecretStr("k" * 20)
     return Settings(
@@ -59,10 +64,10 @@ def _settings(*, elevenlabs: bool = False, openai: bool = False, model: str = ""
 
 
 async def test_with_no_account_everything_is_local_and_ready(agent: Agent) -> None:
-    opened = Providers(_settings(), agent)
+    opened = Providers(_settings(), agent, _cache())
     await opened.open()
     try:
-        speech, mind = opened.speech(), opened.mind()
+        speech, mind = opened.speech(), opened.mind(agent.definition)
         assert isinstance(speech.stt, LocalSpeechToText)
         assert isinstance(speech.tts, EspeakTextToSpeech)
         assert isinstance(mind.llm, LangChainLanguageModel)
@@ -77,7 +82,8 @@ async def test_with_no_account_everything_is_local_and_ready(agent: Agent) -> No
 
 
 def test_the_turn_machine_is_told_what_the_agent_says(agent: Agent) -> None:
-    told = Providers(_settings(), _changed(agent, profile="patient")).turn_settings
+    patient = _changed(agent, profile="patient")
+    told = Providers(_settings(), patient, _cache()).turn_settings(patient.definition)
     assert told.endpointing == PROFILES["patient"]
     assert told.lines == agent.definition.lines
     assert (told.idle_s, told.duration_s) == (agent.definition.limits.idle_s, agent.definition.limits.duration_s)
@@ -115,12 +121,12 @@ def test_what_an_agent_cannot_be_run_with_is_refused_before_the_first_call(
 ) -> None:
     scriptless = msgspec.structs.replace(agent, dialogue=None)
     with pytest.raises(SettingsError, match=named):
-        Providers(settings, scriptless)
+        Providers(settings, scriptless, _cache())
 
 
 def test_a_tool_that_nobody_offers_is_named(agent: Agent) -> None:
     with pytest.raises(AgentDefinitionError, match="fly"):
-        Providers(_settings(), _changed(agent, tools=("end_call", "fly")))
+        Providers(_settings(), _changed(agent, tools=("end_call", "fly")), _cache())
 
 
 class _Nothing(msgspec.Struct):

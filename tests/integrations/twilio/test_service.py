@@ -3,14 +3,16 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import pytest
 from aiohttp import encode_basic_auth, web
 from multidict import MultiDict
 
+from voice_agent.calls.ports import CallRequest, TransferRequest
 from voice_agent.errors import CarrierError
-from voice_agent.integrations.twilio.service import CallRequest, TwilioCallControl, TwilioService
-from voice_agent.integrations.twilio.twiml import TransferPlan, transfer
+from voice_agent.integrations.twilio.service import TwilioCallControl, TwilioService
+from voice_agent.integrations.twilio.twiml import transfer
 from voice_agent.settings import TwilioSettings
 
 ACCOUNT_SID = "AC" + "0" * 32
@@ -104,15 +106,142 @@ async def test_a_call_is_placed_with_what_was_asked_for(service: TwilioService, 
     assert double.authorisation == encode_basic_auth(ACCOUNT_SID, "tok")
 
 
-@pytest.mark.parametrize("status", [429, 500, 503])
+@pytest.mark.parametrize("status", [500, 503])
 async def test_f36_a_call_is_never_posted_twice(service: TwilioService, double: RestDouble, status: int) -> None:
-    double.plan = [refusal(20429 if status == 429 else 20500, status)]
+    double.plan = [refusal(20500, status)]
 
     with pytest.raises(CarrierError) as caught:
         await service.create_call(REQUEST)
 
     assert caught.value.status == status
+    assert caught.value.is_unclear
     assert len(double.asked) == 1
+
+
+async def test_f36_a_call_that_was_certainly_not_processed_is_asked_for_again(
+    service: TwilioService, double: RestDouble
+) -> None:
+    double.plan = [refusal(20429, 429), refusal(20429, 429)]
+
+    assert (await service.create_call(REQUEST)).call_sid == CALL_SID
+    assert len(double.asked) == 3
+
+
+async def test_calls_are_begun_no_faster_than_the_account_allows(rest: tuple[RestDouble, str]) -> None:
+    double, base_url = rest
+    paced = settings(base_url).model_copy(update={"calls_per_second": 100.0})
+    async with TwilioService(paced, sleep=asyncio.sleep) as service:
+        for _ in range(5):
+            await service.create_call(REQUEST)
+    slow = settings(base_url).model_copy(update={"calls_per_second": 0.5})
+    async with TwilioService(slow, sleep=_stop) as service:
+        await service.create_call(REQUEST)
+        with pytest.raises(_Waited) as waited:
+            await service.create_call(REQUEST)
+
+    assert len(double.asked) == 6
+    assert 1.5 < waited.value.delay_s <= 2.0
+
+
+class _Waited(Exception):
+    def __init__(self, delay_s: float) -> None:
+        self.delay_s = delay_s
+
+
+async def _stop(delay_s: float) -> None:
+    raise _Waited(delay_s)
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "kind"),
+    [
+        (20003, 401, "config"), (20404, 404, "gone"), (20429, 429, "retry_later"), (22005, 400, "retry_later"),
+        (10004, 400, "retry_later"), (21210, 400, "config"), (21211, 400, "invalid_number"),
+        (21217, 400, "invalid_number"), (13223, 400, "invalid_number"), (13224, 400, "unreachable"),
+        (21214, 400, "unreachable"), (21215, 400, "config"), (13227, 400, "config"), (21216, 400, "blocked"),
+        (573002, 400, "config"), (573005, 400, "config"), (21220, 400, "gone"), (99999, 400, "other"),
+    ],
+)  # fmt: skip
+async def test_every_refusal_says_what_it_means(
+    service: TwilioService, double: RestDouble, code: int, status: int, kind: str
+) -> None:
+    double.plan = [refusal(code, status) for _ in range(4)]
+
+    with pytest.raises(CarrierError) as caught:
+        await service.create_call(REQUEST)
+
+    assert (caught.value.code, caught.value.kind) == (code, kind)
+    assert not caught.value.is_unclear
+
+
+async def test_who_answers_is_asked_beside_the_call_and_never_before_it(
+    service: TwilioService, double: RestDouble
+) -> None:
+    await service.create_call(
+        CallRequest(
+            to="+15550001111",
+            caller="+15550002222",
+            url="https://calls.example.org/a",
+            machine_detection="message_end",
+            machine_callback="https://calls.example.org/m",
+            is_recorded=True,
+            recording_callback="https://calls.example.org/r",
+        )  # fmt: skip
+    )
+
+    form = double.forms[0]
+    assert (form["MachineDetection"], form["AsyncAmd"]) == ("DetectMessageEnd", "true")
+    assert form["AsyncAmdStatusCallback"] == "https://calls.example.org/m"
+    assert (form["RecordingChannels"], form["RecordingStatusCallback"]) == ("dual", "https://calls.example.org/r")
+    assert form.getall("RecordingStatusCallbackEvent") == ["completed", "absent"]
+
+
+async def test_calls_are_looked_up_by_their_numbers_and_moment(service: TwilioService, double: RestDouble) -> None:
+    asked_for = datetime(2026, 11, 25, 9, tzinfo=UTC)
+    early = CALL | {"sid": "CA" + "2" * 32, "date_created": "Wed, 25 Nov 2026 08:59:59 +0000"}
+    late = CALL | {
+        "date_created": "Wed, 25 Nov 2026 09:00:01 +0000", "price": "-0.0140", "price_unit": "USD", "duration": "61",
+        "answered_by": "human",
+    }  # fmt: skip
+    double.plan = [web.json_response({"calls": [late, early], "next_page_uri": None})]
+
+    (call,) = await service.list_calls(to="+15550001111", caller="+15550002222", started_after=asked_for)
+
+    assert (call.call_sid, call.price, call.duration_s, call.answered_by) == (CALL_SID, 14_000, 61, "human")
+
+
+async def test_a_call_that_was_answered_meanwhile_is_hung_up_instead_of_canceled(
+    service: TwilioService, double: RestDouble
+) -> None:
+    double.plan = [refusal(21220, 400)]
+    await service.cancel(CALL_SID)
+
+    assert [form["Status"] for form in double.forms] == ["canceled", "completed"]
+
+
+async def test_recordings_are_paused_fetched_and_deleted(service: TwilioService, double: RestDouble) -> None:
+    double.plan = [
+        web.json_response({"sid": "RE1"}),
+        web.json_response({"sid": "RE1"}),
+        web.Response(body=b"RIFF" * 100_000),
+        web.Response(status=204),
+    ]
+    await service.pause_recording(CALL_SID)
+    await service.resume_recording(CALL_SID)
+    sound = b"".join([piece async for piece in service.download_recording("RE1")])
+    await service.delete_recording("RE1")
+
+    assert [form.get("Status") for form in double.forms[:2]] == ["paused", "in-progress"]
+    assert sound == b"RIFF" * 100_000
+    assert double.asked[-1] == ("DELETE", f"{ACCOUNT_PATH}/Recordings/RE1.json")
+
+
+async def test_a_recording_that_is_not_there_says_so(service: TwilioService, double: RestDouble) -> None:
+    double.plan = [refusal(20404, 404), refusal(20404, 404), refusal(20404, 404)]
+    await service.pause_recording(CALL_SID)
+    await service.delete_recording("RE1")
+    with pytest.raises(CarrierError, match="no such recording"):
+        _ = [piece async for piece in service.download_recording("RE1")]
 
 
 async def test_f36_a_lost_answer_is_an_unknown_outcome_and_not_posted_again(
@@ -219,7 +348,7 @@ async def test_a_wrong_key_is_not_tried_again(service: TwilioService, double: Re
 
 
 async def test_a_transfer_replaces_the_running_document(service: TwilioService, double: RestDouble) -> None:
-    plan = TransferPlan(target="+15550003333", action_url="https://calls.example.org/twilio/dialled")
+    plan = TransferRequest(target="+15550003333", action_url="https://calls.example.org/twilio/dialled")
 
     await service.transfer(CALL_SID, plan)
 
@@ -288,6 +417,6 @@ async def test_an_agent_hangs_up_and_transfers_the_call_it_holds(service: Twilio
     await control.transfer("+15550003333")
     await control.hang_up()
 
-    plan = TransferPlan(target="+15550003333", action_url="https://calls.example.org/dialled", language="es")
+    plan = TransferRequest(target="+15550003333", action_url="https://calls.example.org/dialled", language="es")
     assert [dict(form) for form in double.forms] == [{"Twiml": transfer(plan)}, {"Status": "completed"}]
     assert {path for _, path in double.asked} == {CALL_PATH}

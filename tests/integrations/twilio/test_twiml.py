@@ -5,6 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from voice_agent.calls.ports import Language, TransferRequest
 from voice_agent.integrations.twilio import twiml
 
 
@@ -43,10 +44,10 @@ def test_a_stream_without_status_callback_names_none() -> None:
     assert "statusCallback" not in stream.attrib
 
 
-@pytest.mark.parametrize("language", get_args(twiml.Language))
-def test_no_document_leaves_the_caller_without_a_next_step(language: twiml.Language) -> None:
+@pytest.mark.parametrize("language", get_args(Language))
+def test_no_document_leaves_the_caller_without_a_next_step(language: Language) -> None:
     """Where the first verb falls through, a sentence in the caller's language and a hang-up follow."""
-    plan = twiml.TransferPlan(target="+15550001111", action_url="https://x.example/dialled", language=language)
+    plan = TransferRequest(target="+15550001111", action_url="https://x.example/dialled", language=language)
     documents = [
         twiml.connect_stream("wss://x.example/m", ticket="t", action_url="https://x.example/a", language=language),
         twiml.transfer(plan),
@@ -70,7 +71,7 @@ def test_each_sentence_says_its_own_thing() -> None:
 
 
 def test_a_transfer_rings_the_target_and_reports_back() -> None:
-    plan = twiml.TransferPlan(target="+15550001111", action_url="https://x.example/dialled", ring_s=15)
+    plan = TransferRequest(target="+15550001111", action_url="https://x.example/dialled", ring_s=15)
 
     dial = verbs(twiml.transfer(plan))[0]
 
@@ -94,6 +95,6 @@ def test_hang_up_is_a_single_verb() -> None:
 
 
 def test_documents_sent_by_rest_stay_within_twilios_4000_characters() -> None:
-    plan = twiml.TransferPlan(target="+15550001111", action_url="https://x.example/" + "d" * 500, language="es")
+    plan = TransferRequest(target="+15550001111", action_url="https://x.example/" + "d" * 500, language="es")
 
     assert len(twiml.transfer(plan)) < 4_000

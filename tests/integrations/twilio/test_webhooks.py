@@ -1,55 +1,102 @@
 """The webhooks' answers, by signed requests to the routes; tests/end_to_end asks them over sockets."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
+from uuid import uuid4
 from xml.etree import ElementTree
 
 import httpx
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from tests.calls.live_world import make_service
-from voice_agent.calls.live import LiveCalls
+from tests.calls.stored_calls import NOW, OURS, POLICY, SPAIN, a_stored_call, an_organisation, reread
+from tests.fakes.carrier import FakeCarrier
+from voice_agent.calls.inbox import Inbox
+from voice_agent.calls.processor import Answering, CallProcessor
+from voice_agent.calls.reception import Reception
 from voice_agent.calls.spool import Spool
-from voice_agent.integrations.twilio.signature import WebhookSignature
-from voice_agent.integrations.twilio.twiml import SENTENCES
+from voice_agent.errors import NotFound
 from voice_agent.integrations.twilio.addresses import (
     AFTER_DIAL_PATH,
     AFTER_STREAM_PATH,
     MEDIA_PATH,
     STREAM_STATUS_PATH,
     VOICE_PATH,
+    TwilioAddresses,
 )
+from voice_agent.integrations.twilio.signature import WebhookSignature
+from voice_agent.integrations.twilio.twiml import SENTENCES
+from voice_agent.integrations.twilio.webhooks import LARGEST_BODY_BYTES, TwilioWebhooks
 from voice_agent.media_stream.connection import Upgrade
 from voice_agent.sandbox.carrier.webhooks import signature
+from voice_agent.storage.database import Database
+from voice_agent.storage.tables import CallRow, OrganisationRow
 
 PUBLIC = "https://calls.example.org"
 TOKEN = "0123456789abcdef0123456789abcdef"
 CALL = "CA00000000000000000000000000000001"
 
 
+class OneAgent:
+    """A switchboard with one organisation and no agent of its own."""
+
+    async def answering(self, session: AsyncSession, number: str) -> Answering:
+        assert number is not None
+        org_id = (await session.scalars(select(OrganisationRow.id))).first()
+        if org_id is None:
+            raise NotFound("there is no organisation")
+        return Answering(org_id=org_id, version_id=None, agent_name="Anna", language="es")
+
+
+class World:
+    """The webhooks over a database."""
+
+    def __init__(self, database: Database, spool: Spool, folder: Path, *, max_calls: int = 2) -> None:
+        self.database = database
+        self.live = make_service(spool, folder, max_calls=max_calls)
+        self.carrier = FakeCarrier()
+        self.processor = CallProcessor(database, self.carrier, OneAgent(), policy=POLICY)
+        self.inbox = Inbox(self.processor.take, folder / "inbox")
+        self.webhooks = TwilioWebhooks(
+            Reception(database, self.live, self.inbox, clock=lambda: NOW),
+            self.inbox,
+            self.live,
+            WebhookSignature(TOKEN, PUBLIC),
+            addresses=TwilioAddresses(PUBLIC + "/"),
+            language="en",
+        )
+        self.app = FastAPI()
+        self.app.include_router(self.webhooks.router)
+
+    async def post(self, path: str, form: dict[str, str], *, token: str = TOKEN) -> httpx.Response:
+        transport = httpx.ASGITransport(self.app)
+        headers = {"X-Twilio-Signature": signature(token, PUBLIC + path, form)}
+        async with httpx.AsyncClient(transport=transport, base_url="http://inside") as client:
+            return await client.post(path, data=form, headers=headers)
+
+    async def call(self, call_sid: str = CALL) -> CallRow:
+        async with self.database.read() as session:
+            return (await session.scalars(select(CallRow).where(CallRow.call_sid == call_sid))).one()
+
+    async def close(self) -> None:
+        await self.inbox.close()
+        await self.processor.close()
+
+
 @pytest.fixture
-def calls(tmp_path: Path) -> Iterator[LiveCalls]:
+async def world(database: Database, tmp_path: Path) -> AsyncIterator[World]:
     with Spool() as spool:
-        yield make_service(spool, tmp_path)
+        world = World(database, spool, tmp_path)
+        yield world
+        await world.close()
 
 
-def _app(calls: LiveCalls) -> FastAPI:
-    webhooks = TwilioWebhooks(calls, WebhookSignature(TOKEN, PUBLIC), public_base_url=PUBLIC + "/", language="en")
-    app = FastAPI()
-    app.include_router(webhooks.router)
-    return app
-
-
-async def _post(calls: LiveCalls, path: str, form: dict[str, str], *, token: str = TOKEN) -> httpx.Response:
-    transport = httpx.ASGITransport(_app(calls))
-    headers = {"X-Twilio-Signature": signature(token, PUBLIC + path, form)}
-    async with httpx.AsyncClient(transport=transport, base_url="http://inside") as client:
-        return await client.post(path, data=form, headers=headers)
-
-
-async def test_a_call_is_connected_to_the_public_media_socket_with_a_ticket_of_its_own(calls: LiveCalls) -> None:
-    answer = await _post(calls, VOICE_PATH, {"CallSid": CALL})
+async def test_a_call_is_connected_to_the_public_media_socket_with_a_ticket_of_its_own(world: World) -> None:
+    await an_organisation(world.database)
+    answer = await world.post(VOICE_PATH, {"CallSid": CALL, "To": OURS, "From": SPAIN})
     assert answer.headers["content-type"].startswith("text/xml")
     document = ElementTree.fromstring(answer.text)
     connect, stream = document.find("Connect"), document.find("Connect/Stream")
@@ -63,48 +110,117 @@ async def test_a_call_is_connected_to_the_public_media_socket_with_a_ticket_of_i
     assert [verb.tag for verb in document] == ["Connect", "Say", "Hangup"]
 
 
-async def test_a_request_signed_over_another_address_is_refused(calls: LiveCalls) -> None:
-    answer = await _post(calls, VOICE_PATH, {"CallSid": CALL}, token="f" * 32)
+async def test_a_request_signed_over_another_address_is_refused(world: World) -> None:
+    answer = await world.post(VOICE_PATH, {"CallSid": CALL}, token="f" * 32)
     assert (answer.status_code, answer.content) == (403, b"")
 
 
-async def test_the_query_belongs_to_what_is_signed(calls: LiveCalls) -> None:
-    assert (await _post(calls, VOICE_PATH + "?campaign=7", {"CallSid": CALL})).status_code == 200
+async def test_the_query_belongs_to_what_is_signed(world: World) -> None:
+    await an_organisation(world.database)
+    assert (await world.post(VOICE_PATH + "?campaign=7", {"CallSid": CALL})).status_code == 200
 
 
-async def test_a_request_without_a_call_gets_an_apology(calls: LiveCalls) -> None:
-    answer = await _post(calls, VOICE_PATH, {"From": "+15005550001"})
+async def test_a_request_without_a_call_gets_an_apology(world: World) -> None:
+    answer = await world.post(VOICE_PATH, {"From": "+15005550001"})
     assert SENTENCES["en"]["failure"] in answer.text
     assert "<Connect" not in answer.text
 
 
-async def test_a_call_beyond_the_lines_hears_so(tmp_path: Path) -> None:
+async def test_a_call_beyond_the_lines_hears_so(sqlite: Database, tmp_path: Path) -> None:
     with Spool() as spool:
-        answer = await _post(make_service(spool, tmp_path, max_calls=0), VOICE_PATH, {"CallSid": CALL})
+        world = World(sqlite, spool, tmp_path, max_calls=0)
+        answer = await world.post(VOICE_PATH, {"CallSid": CALL})
+        await world.close()
     assert SENTENCES["en"]["busy"] in answer.text
 
 
-async def test_a_stream_that_nobody_meant_to_end_is_apologised_for(calls: LiveCalls) -> None:
-    answer = await _post(calls, AFTER_STREAM_PATH, {"CallSid": CALL})
+async def test_a_stream_that_nobody_meant_to_end_is_apologised_for(world: World) -> None:
+    answer = await world.post(AFTER_STREAM_PATH, {"CallSid": CALL})
     assert SENTENCES["en"]["failure"] in answer.text
 
 
 @pytest.mark.parametrize(("status", "is_said"), [("completed", False), ("no-answer", True), ("", True)])
-async def test_after_a_transfer(calls: LiveCalls, status: str, is_said: bool) -> None:
-    answer = await _post(calls, AFTER_DIAL_PATH, {"CallSid": CALL, "DialCallStatus": status})
+async def test_after_a_transfer(world: World, status: str, is_said: bool) -> None:
+    answer = await world.post(AFTER_DIAL_PATH, {"CallSid": CALL, "DialCallStatus": status})
     assert (SENTENCES["en"]["no_answer"] in answer.text) is is_said
     assert "<Hangup" in answer.text
 
 
 @pytest.mark.parametrize("event", ["stream-started", "stream-error"])
-async def test_the_stream_status_is_only_noted(calls: LiveCalls, event: str) -> None:
-    answer = await _post(calls, STREAM_STATUS_PATH, {"CallSid": CALL, "StreamEvent": event, "StreamError": "31920"})
+async def test_the_stream_status_is_only_noted(world: World, event: str) -> None:
+    answer = await world.post(STREAM_STATUS_PATH, {"CallSid": CALL, "StreamEvent": event, "StreamError": "31920"})
     assert (answer.status_code, answer.content) == (204, b"")
 
 
-async def test_upgrades_are_checked_over_the_socket_address(calls: LiveCalls) -> None:
-    _app(calls)
+async def test_upgrades_are_checked_over_the_socket_address(world: World) -> None:
+    calls = world.live
     signed = signature(TOKEN, "wss://calls.example.org" + MEDIA_PATH, {})
     assert calls.is_signed(Upgrade(MEDIA_PATH, {"x-twilio-signature": signed}))
     assert not calls.is_signed(Upgrade(MEDIA_PATH, {"x-twilio-signature": "forged"}))
     assert not calls.is_signed(Upgrade(MEDIA_PATH, {}))
+
+
+async def test_an_incoming_call_is_written_down_with_who_answers_it(world: World) -> None:
+    org_id = await an_organisation(world.database)
+    await world.post(VOICE_PATH, {"CallSid": CALL, "To": OURS, "From": SPAIN})
+    await world.post(VOICE_PATH, {"CallSid": CALL, "To": OURS, "From": SPAIN})
+
+    call = await world.call()
+    assert (call.org_id, call.direction, call.state) == (org_id, "inbound", "ringing")
+    assert (call.to_number, call.from_number, call.agent_name, call.language) == (OURS, SPAIN, "Anna", "es")
+
+
+async def test_an_outbound_call_is_followed_by_the_addresses_that_name_it(world: World) -> None:
+    call = await a_stored_call(world.database)
+    path = f"/twilio/calls/{call.id}"
+    answer = await world.post(f"{path}/answer", {"CallSid": CALL, "CallStatus": "in-progress"})
+    assert "<Stream" in answer.text
+    form = {"CallSid": CALL, "CallStatus": "completed", "CallDuration": "9", "SequenceNumber": "3"}
+    assert (await world.post(f"{path}/status", form)).status_code == 204
+    assert (await world.post(f"{path}/machine", {"CallSid": CALL, "AnsweredBy": "human"})).status_code == 204
+    assert (await world.post(f"{path}/recording", {"CallSid": CALL, "RecordingSid": "RE1"})).status_code == 204
+
+    stored = await reread(world.database, call.id)
+    assert (stored.state, stored.call_sid, stored.talk_s, stored.answered_by) == ("ended", CALL, 9, "human")
+
+
+async def test_f25_a_stream_that_was_lost_is_connected_again_three_times_and_no_more(world: World) -> None:
+    await a_stored_call(world.database, state="in_progress", call_sid=CALL)
+    for _ in range(3):
+        answer = await world.post(AFTER_STREAM_PATH, {"CallSid": CALL})
+        names = {each.attrib["name"] for each in ElementTree.fromstring(answer.text).iter("Parameter")}
+        assert names == {"ticket", "resume"}
+
+    assert SENTENCES["en"]["failure"] in (await world.post(AFTER_STREAM_PATH, {"CallSid": CALL})).text
+
+
+async def test_a_stream_whose_end_was_meant_is_hung_up(world: World) -> None:
+    call = await a_stored_call(world.database, state="in_progress", call_sid=CALL)
+    async with world.database.write() as session:
+        (await session.get_one(CallRow, call.id)).is_ended_by_us = True
+
+    answer = await world.post(AFTER_STREAM_PATH, {"CallSid": CALL})
+    assert [verb.tag for verb in ElementTree.fromstring(answer.text)] == ["Hangup"]
+
+
+async def test_whoever_answers_a_warm_transfer_hears_what_it_is_about(world: World) -> None:
+    call = await a_stored_call(world.database, state="in_progress", call_sid=CALL)
+    async with world.database.write() as session:
+        (await session.get_one(CallRow, call.id)).briefing = "Ana asks about <her> bill"
+
+    said = ElementTree.fromstring((await world.post(f"/twilio/calls/{call.id}/whisper", {})).text)
+    assert [verb.text for verb in said] == ["Ana asks about <her> bill"]
+    unknown = ElementTree.fromstring((await world.post(f"/twilio/calls/{uuid4()}/whisper", {})).text)
+    assert list(unknown) == []
+
+
+@pytest.mark.parametrize("subject", ["answer", "status", "machine", "recording", "after-dial", "whisper"])
+async def test_f23_a_path_is_not_read_before_the_signature(world: World, subject: str) -> None:
+    for path in (f"/twilio/calls/{uuid4()}/{subject}", f"/twilio/calls/nonsense/{subject}"):
+        assert (await world.post(path, {"CallSid": CALL}, token="f" * 32)).status_code == 403
+        assert (await world.post(path, {"CallSid": CALL})).status_code in {200, 204}
+
+
+async def test_a_body_that_no_callback_has_is_not_read_to_its_end(world: World) -> None:
+    answer = await world.post(VOICE_PATH, {"CallSid": CALL, "Pad": "x" * LARGEST_BODY_BYTES})
+    assert answer.status_code == 413
