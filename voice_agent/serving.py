@@ -78,10 +78,10 @@ class DrainingServer(uvicorn.Server):
             self._loop = asyncio.get_running_loop()
             self._on_ready()
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's shape
         """Take a signal: drain, the second time end."""
         if self._loop is None:
-            super().handle_exit(sig, frame)
+            self.should_exit = True
         else:
             self._loop.call_soon_threadsafe(self._drain.begin)
 

@@ -15,7 +15,7 @@ import socket
 import sys
 import threading
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import structlog
 
@@ -34,6 +34,9 @@ OVERTIME_S = 20.0
 
 READY = b"ready\n"
 
+WORKER = (sys.executable, "-P", "-m", "voice_agent.supervisor")
+"""Followed by the descriptor of the listening socket and the public address."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -51,7 +54,16 @@ def run(settings: Settings, *, workers: int = 1, on_listening: OnListening | Non
 class Supervisor:
     """The parent."""
 
-    def __init__(self, listener: socket.socket, base_url: str, settings: Settings, workers: int) -> None:
+    def __init__(
+        self,
+        listener: socket.socket,
+        base_url: str,
+        settings: Settings,
+        workers: int,
+        *,
+        command: Sequence[str] = WORKER,
+    ) -> None:
+        self._command = command
         self._listener = listener
         self._base_url = base_url
         self._settings = settings
@@ -126,8 +138,9 @@ class Supervisor:
         descriptor = self._listener.fileno()
         server = self._settings.server
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-P", "-m", "voice_agent.supervisor", str(descriptor), self._base_url),
+            *self._command,
+            str(descriptor),
+            self._base_url,
             pass_fds=(descriptor,),
             stdin=PIPE,
             stdout=PIPE,

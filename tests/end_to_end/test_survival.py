@@ -119,8 +119,8 @@ async def test_f40_a_live_call_does_not_notice_a_database_that_is_away(
             postgres.start()
         await calling
         files = call_files(server.data_dir, call_sid)
-        written = files.event_log.read_text("utf-8").splitlines()
         await until(lambda: files.shipped.exists() and files.shipped.read_text("ascii"))
+        written = files.event_log.read_text("utf-8").splitlines()
         log = server.log(call_sid)
         assert log is not None
         assert log.is_complete
