@@ -149,7 +149,7 @@ class NewApiKey(_Request):
     """A key to make."""
 
     name: Name
-    scopes: list[Permission] = Field(strict=False, min_length=1, max_length=len(Permission))
+    scopes: list[Annotated[Permission, Field(strict=False)]] = Field(min_length=1, max_length=len(Permission))
     lifetime_days: int | None = Field(None, ge=1, le=3_650)
 
 
