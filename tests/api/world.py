@@ -80,6 +80,9 @@ class ApiWorld:
         self.app.include_router(agents_router(self.agents, self.numbers, self.gate, transactions))
         self.app.include_router(calls_router(self.calls, self.storage, self.gate, transactions))
         self.app.include_router(files_router(self.storage, links))
+        self.sound = folder / "sound.wav"
+        """A file to store."""
+
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url=URL)
 
     async def organisation(self, name: str = "Harbour", number: str = OURS) -> UUID:
