@@ -12,7 +12,7 @@ import structlog
 
 from voice_agent.calls.ledger import CallLedger
 from voice_agent.calls.record import CallFiles, CallIdentity, CallRecord, call_files
-from voice_agent.calls.resumption import Restored, restored
+from voice_agent.calls.resumption import restored
 from voice_agent.calls.session import CallPlan, CallSession, CallSurroundings, Prepared
 from voice_agent.calls.spool import Spool
 from voice_agent.calls.stored_events import StoredCall, StoredEvents
@@ -20,7 +20,6 @@ from voice_agent.errors import MediaStreamError
 from voice_agent.media_stream.connection import MediaStreamConnection, Upgrade
 from voice_agent.media_stream.protocol import StreamStarted
 from voice_agent.media_stream.tickets import TicketOffice, Verdict
-from voice_agent.pipeline.conversation import Opening
 
 log = structlog.get_logger(__name__)
 
@@ -139,9 +138,10 @@ class LiveCalls:
         identity = CallIdentity(
             call_sid=started.call_sid, stream_sid=started.stream_sid, agent=plan.agent, started_at=started_at
         )
-        opening = await _opening(stored, started_at)
+        # A long call takes tens of milliseconds to put together, which the other calls' audio does not have.
+        before = await asyncio.to_thread(restored, stored.logs, started_at) if stored.next_segment else None
         files = call_files(self._data_dir, started.call_sid, stored.next_segment)
-        return Prepared(plan=plan, record=self._record(files, identity, plan), opening=opening)
+        return Prepared(plan=plan, record=self._record(files, identity, plan), before=before)
 
     async def _find(self, started: StreamStarted) -> StoredCall:
         is_resumed = RESUME_PARAMETER in started.parameters
@@ -195,11 +195,3 @@ class LiveCalls:
         """Wait for the calls whose streams are closed already to finish their files."""
         tasks = [session.task for session in self._unfinished if session.task is not None]
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _opening(stored: StoredCall, now: datetime) -> Opening:
-    if stored.next_segment == 0:
-        return Opening()
-    # A long call takes tens of milliseconds, which the other calls' audio does not have.
-    found: Restored = await asyncio.to_thread(restored, stored.logs, now)
-    return Opening(earlier=found.messages, resumed=found.event)

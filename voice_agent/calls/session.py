@@ -13,6 +13,7 @@ import structlog
 
 from voice_agent.audio.mulaw import RATE_HZ
 from voice_agent.calls.record import CallRecord
+from voice_agent.calls.resumption import Restored
 from voice_agent.errors import CarrierError, VoiceAgentError
 from voice_agent.media_stream.connection import CloseReason, MediaStreamConnection
 from voice_agent.media_stream.protocol import StreamStarted
@@ -53,8 +54,8 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
 
     plan: CallPlan
     record: CallRecord
-    opening: Opening
-    """What came before; when the stream opened and what was heard since are not in it."""
+    before: Restored | None = None
+    """What came before the line was lost; None where the call begins."""
 
 
 class CallSurroundings(msgspec.Struct, frozen=True, kw_only=True):
@@ -220,7 +221,11 @@ class CallSession:
         self._conversation = conversation
         for digit in self._early_digits:
             asyncio.get_running_loop().call_soon(self.on_digit, digit)
-        await conversation.run(msgspec.structs.replace(prepared.opening, began_at=began_at, heard=heard))
+        opening = Opening(began_at=began_at, heard=heard)
+        if prepared.before is not None:
+            before = prepared.before
+            opening = msgspec.structs.replace(opening, earlier=before.messages, resumed=before.event)
+        await conversation.run(opening)
 
     def _finish(self) -> None:
         self._conversation = None
