@@ -3,7 +3,12 @@
 from datetime import UTC, datetime
 from uuid import UUID
 
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from voice_agent.calls.policy import MICROS, CallPolicy
+from voice_agent.calls.processor import Answering
+from voice_agent.errors import NotFound
 from voice_agent.storage.database import Database
 from voice_agent.storage.ids import new_id
 from voice_agent.storage.tables import CallRow, OrganisationRow
@@ -13,6 +18,18 @@ SPAIN = "+34612345678"
 OURS = "+34910000000"
 SID = "CA" + "5" * 32
 POLICY = CallPolicy(allowed_countries=frozenset({"ES"}), daily_spend_cap=100 * MICROS, cost_per_minute=MICROS // 10)
+
+
+class OneAgent:
+    """A switchboard with one organisation and no agent of its own."""
+
+    async def answering(self, session: AsyncSession, number: str) -> Answering:
+        """Implement `calls.processor.Switchboard`."""
+        assert number is not None
+        org_id = (await session.scalars(select(OrganisationRow.id).order_by(OrganisationRow.id))).first()
+        if org_id is None:
+            raise NotFound("there is no organisation")
+        return Answering(org_id=org_id, version_id=None, agent_name="Anna", language="es")
 
 
 async def an_organisation(database: Database, name: str = "Harbour") -> UUID:

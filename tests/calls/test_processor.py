@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from tests.calls.stored_calls import NOW, POLICY, SID, a_stored_call, reread
+from tests.calls.stored_calls import NOW, POLICY, SID, OneAgent, a_stored_call, reread
 from tests.contracts.eventually import eventually
 from tests.fakes.carrier import FakeCarrier
 from voice_agent.calls import repository
@@ -34,6 +34,7 @@ class World:
         self.processor = CallProcessor(
             database,
             self.carrier,
+            OneAgent(),
             policy=POLICY,
             on_changed=lambda call: self.changed.append(call.state),
             on_ended=self._note_end,

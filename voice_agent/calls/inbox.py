@@ -2,7 +2,8 @@
 
 A webhook must be answered at once, whatever the database does. What cannot be stored in time goes to a file on disk and
 is stored, in order, as soon as the database answers again; a process that was killed meanwhile leaves the file to the
-next one. Storing twice is storing once (`CallProcessor.take`), so the file may be read again from its beginning.
+next one. Storing twice is storing once (`CallProcessor.take`), so the file may be read again from its beginning. A
+receipt that the database itself refuses is put aside, and keeps no other one waiting.
 """
 
 import asyncio
@@ -12,21 +13,32 @@ from pathlib import Path
 
 import msgspec
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
+from voice_agent.calls.patience import PATIENCE_S, Patience
 from voice_agent.calls.processor import Receipt
-from voice_agent.errors import DatabaseUnavailable
+from voice_agent.errors import DatabaseUnavailable, VoiceAgentError
 from voice_agent.storage.tables import CallRow
 
 log = structlog.get_logger(__name__)
 
-PATIENCE_S = 1.0
-"""How long a webhook's answer may wait for the database: the carrier waits 15 s, the caller hears all of it."""
-
 RETRY_S = 1.0
 FILE_NAME = "receipts.jsonl"
+REFUSED_NAME = "refused.jsonl"
+"""Receipts that could not be stored although the database answers: for somebody to look at."""
 
 _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(Receipt)
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a receipt is."""
+
+    is_stored: bool
+    """Whether the database has it already."""
+
+    call: CallRow | None = None
+    """Its call as it is stored now; None where it is not stored yet, or no call is known for it."""
 
 
 class Inbox:
@@ -43,7 +55,8 @@ class Inbox:
         """`take` is `CallProcessor.take`; `folder` is of this machine's processes alone."""
         self._take = take
         self._path = folder / f"{os.getpid()}-{FILE_NAME}"
-        self._patience_s = patience_s
+        self._refused_path = folder / REFUSED_NAME
+        self._patience = Patience(patience_s)
         self._retry_s = retry_s
         self._drain: asyncio.Task[None] | None = None
         self._lock = asyncio.Lock()
@@ -53,10 +66,11 @@ class Inbox:
         left = await asyncio.to_thread(_left_behind, self._path)
         if left:
             log.info("receipts_taken_over", files=len(left))
-            self._drain = asyncio.create_task(self._work_off(left), name="inbox")
+            self._begin_to_work_off(left)
 
     async def close(self) -> None:
-        """Stop. What is on disk stays there for the next process."""
+        """Stop. What is on disk stays there for the next process. Safe to call twice."""
+        await self._patience.close()
         if self._drain is not None:
             self._drain.cancel()
             await asyncio.gather(self._drain, return_exceptions=True)
@@ -67,22 +81,32 @@ class Inbox:
         """Whether receipts wait on disk."""
         return self._drain is not None and not self._drain.done()
 
-    async def put(self, receipt: Receipt) -> CallRow | None:
-        """Store a receipt, or keep it on disk; return the call where it could be stored in time.
+    async def put(self, receipt: Receipt) -> Kept:
+        """Store a receipt, or keep it on disk where that takes too long.
 
         While older ones wait, a new one waits behind them: order is not needed, but the database is not pressed either.
         """
         if not self.is_behind:
             try:
-                async with asyncio.timeout(self._patience_s):
-                    return await self._take(receipt)
-            except (DatabaseUnavailable, TimeoutError) as error:
+                return Kept(is_stored=True, call=await self._patience.wait_for(self._taken(receipt)))
+            except (VoiceAgentError, SQLAlchemyError, TimeoutError) as error:
                 log.warning("receipt_kept_on_disk", error=type(error).__name__, event_name=receipt.event)
-        async with self._lock:
-            await asyncio.to_thread(_append, self._path, _ENCODER.encode(receipt) + b"\n")
+        try:
+            async with self._lock:
+                await asyncio.to_thread(_append, self._path, _ENCODER.encode(receipt))
+        except OSError as error:  # the caller is answered all the same; the reconciler asks the carrier later
+            log.error("receipt_lost", error=str(error), call_sid=receipt.call_sid, event_name=receipt.event)
+        else:
+            self._begin_to_work_off(())
+        return Kept(is_stored=False)
+
+    async def _taken(self, receipt: Receipt) -> CallRow | None:
+        return await self._take(receipt)
+
+    def _begin_to_work_off(self, files: tuple[Path, ...]) -> None:
         if not self.is_behind:
-            self._drain = asyncio.create_task(self._work_off((self._path,)), name="inbox")
-        return None
+            # This process's own file comes last: it may have grown while the others were worked off.
+            self._drain = asyncio.create_task(self._work_off((*files, self._path)), name="inbox")
 
     async def _work_off(self, files: tuple[Path, ...]) -> None:
         for path in files:
@@ -108,6 +132,10 @@ class Inbox:
                 await self._take(receipt)
             except DatabaseUnavailable:
                 await asyncio.sleep(self._retry_s)
+            except (VoiceAgentError, SQLAlchemyError) as error:
+                log.error("receipt_refused", error=f"{type(error).__name__}: {error}"[:300], event_name=receipt.event)
+                await asyncio.to_thread(_append, self._refused_path, line)
+                return
             else:
                 return
 
@@ -115,7 +143,7 @@ class Inbox:
 def _append(path: Path, line: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY | os.O_CLOEXEC, 0o600), "ab") as file:
-        file.write(line)
+        file.write(line + b"\n")
         file.flush()
         os.fsync(file.fileno())
 

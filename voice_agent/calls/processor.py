@@ -15,7 +15,7 @@ Source: campaigns.md 4.4 steps 7 and 9; reliability.md F20-F22.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any, Literal, Protocol
 from uuid import UUID
@@ -205,11 +205,23 @@ class CallProcessor:
         is_ending = after.is_final and not before.is_final
         if is_ending and call.end_reason is None and after.answered_at is not None:
             call.end_reason = "caller_hung_up"
-        if is_ending or (after.is_final and after.price != before.price):
+        if is_ending or (after.is_final and (after.price, after.talk_s) != (before.price, before.talk_s)):
             await session.flush()
             await spending.settle(session, call, self._policy)
         if is_ending and self._on_ended is not None:
             await self._on_ended(session, call)
+
+    async def change(self, call_id: UUID, work: Callable[[AsyncSession, CallRow], Awaitable[bool]]) -> bool:
+        """Have `work` change a call under its lock, in a transaction of its own, and tell of it where it says so."""
+
+        async def locked(session: AsyncSession) -> CallRow | None:
+            call = await repository.locked(session, call_id)
+            return call if call is not None and await work(session, call) else None
+
+        changed = await self._database.transact(locked)
+        if changed is not None:
+            self._on_changed(changed)
+        return changed is not None
 
     async def end(
         self, session: AsyncSession, call: CallRow, *, at: datetime, outcome: Outcome | None, reason: str

@@ -9,16 +9,14 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from tests.calls.live_world import make_service
-from tests.calls.stored_calls import NOW, OURS, POLICY, SPAIN, a_stored_call, an_organisation, reread
+from tests.calls.stored_calls import NOW, OURS, POLICY, SPAIN, OneAgent, a_stored_call, an_organisation, reread
 from tests.fakes.carrier import FakeCarrier
 from voice_agent.calls.inbox import Inbox
-from voice_agent.calls.processor import Answering, CallProcessor
+from voice_agent.calls.processor import CallProcessor
 from voice_agent.calls.reception import Reception
 from voice_agent.calls.spool import Spool
-from voice_agent.errors import NotFound
 from voice_agent.integrations.twilio.addresses import (
     AFTER_DIAL_PATH,
     AFTER_STREAM_PATH,
@@ -33,22 +31,11 @@ from voice_agent.integrations.twilio.webhooks import LARGEST_BODY_BYTES, TwilioW
 from voice_agent.media_stream.connection import Upgrade
 from voice_agent.sandbox.carrier.webhooks import signature
 from voice_agent.storage.database import Database
-from voice_agent.storage.tables import CallRow, OrganisationRow
+from voice_agent.storage.tables import CallRow
 
 PUBLIC = "https://calls.example.org"
 TOKEN = "0123456789abcdef0123456789abcdef"
 CALL = "CA00000000000000000000000000000001"
-
-
-class OneAgent:
-    """A switchboard with one organisation and no agent of its own."""
-
-    async def answering(self, session: AsyncSession, number: str) -> Answering:
-        assert number is not None
-        org_id = (await session.scalars(select(OrganisationRow.id))).first()
-        if org_id is None:
-            raise NotFound("there is no organisation")
-        return Answering(org_id=org_id, version_id=None, agent_name="Anna", language="es")
 
 
 class World:
@@ -60,8 +47,9 @@ class World:
         self.carrier = FakeCarrier()
         self.processor = CallProcessor(database, self.carrier, OneAgent(), policy=POLICY)
         self.inbox = Inbox(self.processor.take, folder / "inbox")
+        self.reception = Reception(database, self.live, self.inbox, clock=lambda: NOW)
         self.webhooks = TwilioWebhooks(
-            Reception(database, self.live, self.inbox, clock=lambda: NOW),
+            self.reception,
             self.inbox,
             self.live,
             WebhookSignature(TOKEN, PUBLIC),
@@ -82,6 +70,7 @@ class World:
             return (await session.scalars(select(CallRow).where(CallRow.call_sid == call_sid))).one()
 
     async def close(self) -> None:
+        await self.reception.close()
         await self.inbox.close()
         await self.processor.close()
 

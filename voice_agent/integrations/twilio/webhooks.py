@@ -18,8 +18,7 @@ from voice_agent.calls.inbox import Inbox
 from voice_agent.calls.live import LiveCalls
 from voice_agent.calls.ports import Language
 from voice_agent.calls.processor import IncomingCall, Receipt
-from voice_agent.calls.reception import AfterStream, Reception, Welcome
-from voice_agent.errors import DatabaseUnavailable
+from voice_agent.calls.reception import AfterStream, Answer, Reception, Welcome
 from voice_agent.integrations.twilio import twiml
 from voice_agent.integrations.twilio.addresses import (
     AFTER_DIAL_PATH,
@@ -48,7 +47,7 @@ SIGNATURE_HEADER = "x-twilio-signature"
 LARGEST_BODY_BYTES = 65_536
 """Twilio's largest callbacks have about 2 kB."""
 
-Answer = Callable[[Delivery], Awaitable[str]]
+Responder = Callable[[Delivery], Awaitable[str]]
 
 
 class TwilioWebhooks:
@@ -73,7 +72,7 @@ class TwilioWebhooks:
         self._language = language
         live.is_signed = self._is_signed_upgrade
         self.router = APIRouter(tags=["twilio"], include_in_schema=False)
-        routes: dict[str, Answer] = {
+        routes: dict[str, Responder] = {
             VOICE_PATH: self._answer_incoming,
             STATUS_PATH: self._note_status,
             AFTER_STREAM_PATH: self._after_stream,
@@ -93,7 +92,7 @@ class TwilioWebhooks:
     def _is_signed_upgrade(self, upgrade: Upgrade) -> bool:
         return self._signature.check_upgrade(upgrade.path, upgrade.headers.get(SIGNATURE_HEADER))
 
-    def _guarded(self, answer: Answer) -> Callable[[Request], Awaitable[Response]]:
+    def _guarded(self, answer: Responder) -> Callable[[Request], Awaitable[Response]]:
         """Return a route that answers signed requests only. An empty answer is 204: nothing to say."""
 
         async def route(request: Request) -> Response:
@@ -121,7 +120,8 @@ class TwilioWebhooks:
         if not self._signature.check(target, form, request.headers.get(SIGNATURE_HEADER)):
             return None
         return Delivery(
-            form={name: str(value) for name, value in form.items()},
+            # Postgres stores no NUL; what callers choose themselves (their name, a SIP address) may have one.
+            form={name: str(value).replace("\0", "") for name, value in form.items()},
             received_at=datetime.now(UTC),
             token=request.headers.get(TOKEN_HEADER, ""),
             call_id=_call_id(request),
@@ -143,7 +143,13 @@ class TwilioWebhooks:
 
     def _welcome(self, welcome: Welcome, call_sid: str) -> str:
         language = twiml.language_of(welcome.language, self._language)
-        return self._connect(call_sid, language) if welcome.is_admitted else twiml.refuse_busy(language)
+        match welcome.answer:
+            case Answer.CONNECT:
+                return self._connect(call_sid, language)
+            case Answer.SAY_BUSY:
+                return twiml.refuse_busy(language)
+            case Answer.HANG_UP:
+                return twiml.hang_up()
 
     def _connect(self, call_sid: str, language: Language, *, is_resumed: bool = False) -> str:
         return twiml.connect_stream(
@@ -174,13 +180,10 @@ class TwilioWebhooks:
 
     async def _brief(self, delivery: Delivery) -> str:
         """Whoever a call is transferred to has answered: say what it is about."""
-        try:
-            call = None if delivery.call_id is None else await self._reception.briefing(delivery.call_id)
-        except DatabaseUnavailable:  # they are connected without a word: better than not at all
-            call = None
-        if call is None:
+        if delivery.call_id is None:
             return twiml.say("", self._language)
-        return twiml.say(call.briefing, twiml.language_of(call.language, self._language))
+        text, spoken = await self._reception.briefing(delivery.call_id)
+        return twiml.say(text, twiml.language_of(spoken, self._language))
 
     # --- what Twilio tells ------------------------------------------------------------------------------------
     async def _note_status(self, delivery: Delivery) -> str:
