@@ -5,6 +5,7 @@ ends it at once.
 """
 
 import asyncio
+import gc
 import logging
 import socket
 import sys
@@ -60,6 +61,7 @@ def serve_on(
     )
     drain = Drain(server.calls, drain_s=settings.server.drain_s)
     DrainingServer(config, drain, lambda: on_listening(base_url) if on_listening else None).run(sockets=[listener])
+    gc.freeze()  # or the interpreter would collect, several times over, what ends with the process: a second
 
 
 class DrainingServer(uvicorn.Server):

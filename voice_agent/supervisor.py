@@ -23,7 +23,7 @@ from voice_agent.calls.drain import GOODBYE_S
 from voice_agent.serving import OnListening, configure_logging, listen, serve, serve_on
 from voice_agent.settings import Settings, load_settings
 
-LONG_ENOUGH_S = 30.0
+LONG_ENOUGH_S = 10.0
 """A worker that has lived for so long did not die of its start."""
 
 RESTART_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
