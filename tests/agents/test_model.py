@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from voice_agent.agents.model import AgentDefinition, RecordingRule, Variable, check, filled, values_for
+from voice_agent.agents.model import AgentDefinition, Limits, RecordingRule, Variable, check, filled, values_for
 from voice_agent.errors import AgentDefinitionError, InvalidRequest
 from voice_agent.pipeline.endpointing import PROFILES
 from voice_agent.pipeline.turn_settings import Lines
@@ -32,6 +32,7 @@ def test_the_least_definition_has_an_ending_and_bounds() -> None:
         ("limits", {"duration_s": 0}),
         ("limits", {"idle_s": -1}),
         ("limits", {"seconds": 3}),
+        ("limits", {"cost_usd": 0}),
         ("lines", {}),
         ("promt", "You are kind."),
     ],
@@ -67,6 +68,37 @@ def test_a_value_is_never_read_as_a_template_again() -> None:
     assert filled(REMINDER, values).prompt == "Remind {{day}} \\1 of tomorrow."
 
 
+def test_the_first_line_is_the_one_of_the_country_that_is_talked_to() -> None:
+    local = msgspec.structs.replace(REMINDER, first_lines={"en-IE": "Hiya {{name}}."}, disclosure="")
+    values = values_for(local, {"name": "Ana"})
+    check(local)
+
+    assert filled(local, values, country="IE").lines.greeting == "It is recorded. Hiya Ana."
+    assert filled(local, values, country="US").lines.greeting == "It is recorded. Hello Ana."
+
+
+def test_nobody_is_told_of_a_recording_that_is_not_made() -> None:
+    unheard = msgspec.structs.replace(REMINDER, recording=RecordingRule(enabled=False, consent_line="Hm."))
+
+    use = filled(unheard, values_for(unheard, {"name": "Ana"}))
+
+    assert use.lines.greeting == "This is an automated call. Hello Ana."
+
+
+@pytest.mark.parametrize(
+    ("limits", "longest_s"),
+    [
+        (Limits(duration_s=900.0), 900.0),
+        (Limits(duration_s=900.0, cost_usd=0.5), 170.0),
+        (Limits(duration_s=900.0, cost_usd=0.45), 170.0),
+        (Limits(duration_s=90.0, cost_usd=0.5), 90.0),
+        (Limits(duration_s=900.0, cost_usd=0.01), 50.0),
+    ],
+)
+def test_a_call_ends_before_it_costs_more_than_it_may(limits: Limits, longest_s: float) -> None:
+    assert limits.longest_s(usd_per_minute=0.15) == longest_s
+
+
 def test_an_agent_without_greeting_or_disclosure_lets_the_caller_speak_first() -> None:
     silent = AgentDefinition(name="S", language="en", prompt="", lines=msgspec.structs.replace(SAID, greeting=""))
 
@@ -99,6 +131,9 @@ def test_single_numbers_of_a_profile_can_be_changed() -> None:
         ({"variables": {}}, "what day, name is"),
         ({"variables": {"Name": Variable(), "name": Variable(), "day": Variable()}}, "is no name"),
         ({"endpointing": {"patience_s": 1.0}}, "patience_s is none of"),
+        ({"first_lines": {"es-MX": "Hola."}}, "'es-MX' is no locale like en-US"),
+        ({"first_lines": {"en": "Hello."}}, "'en' is no locale"),
+        ({"first_lines": {"en-US": "Hello {{age}}."}}, "what age is"),
     ],
 )
 def test_definitions_that_cannot_be_used_are_refused(changes: dict[str, object], complaint: str) -> None:

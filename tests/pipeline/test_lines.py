@@ -81,3 +81,24 @@ async def test_what_another_version_left_in_the_cache_is_made_again() -> None:
     await book.prepare(["Hello."])
     assert len(tts.streams) == 1
     assert book.find("Hello.") is not None
+
+
+async def test_what_one_call_says_is_not_kept_for_the_others() -> None:
+    now_s = [0.0]
+    tts, cache = FakeTextToSpeech(), InProcessCache(clock=lambda: now_s[0])
+    shared = LineBook(tts, VOICE, cache, provider="fake")
+    await shared.prepare(["Goodbye."])
+    own = shared.for_one_call()
+    await own.prepare(["Hello Ana.", "Goodbye."])
+
+    assert len(tts.streams) == 2
+    assert own.find("Hello Ana.") is not None
+    assert own.find("Goodbye.") is shared.find("Goodbye.") is not None
+    assert own.find("Hm.") is None
+    assert shared.find("Hello Ana.") is None
+
+    await shared.for_one_call().prepare(["Hello Ana."])
+    assert len(tts.streams) == 2  # prepared while the telephone rang: the call itself finds it
+    now_s[0] = lines.KEPT_FOR_ONE_CALL_S + 1.0
+    await shared.for_one_call().prepare(["Hello Ana."])
+    assert len(tts.streams) == 3

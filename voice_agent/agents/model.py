@@ -7,6 +7,7 @@ Variables are written `{{first_name}}` in the prompt and the lines. A value is p
 template or an instruction again, and not longer than `LONGEST_VALUE`.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Annotated, Literal
@@ -21,6 +22,12 @@ Language = Literal["en", "es"]
 
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 
+GOODBYE_S = 10.0
+"""Kept free at the end of the last paid minute."""
+
+ROUNDING = 1e-9
+"""Quotients of prices are not exact."""
+
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Bounds on one call."""
@@ -30,6 +37,16 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     idle_s: Seconds = 8.0
     """Silence of both sides before a prompt."""
+
+    cost_usd: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    """What the carrier may charge for the call; it ends in time, but is never shorter than the first minute."""
+
+    def longest_s(self, usd_per_minute: float) -> float:
+        """Return how long a call may last at a price by the minute: minutes begun are paid."""
+        if self.cost_usd is None:
+            return self.duration_s
+        minutes = max(1, math.floor(self.cost_usd / usd_per_minute + ROUNDING))
+        return min(self.duration_s, 60.0 * minutes - GOODBYE_S)
 
 
 class Variable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -58,6 +75,9 @@ class AgentDefinition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     """Instructions for the language model."""
 
     lines: Lines
+    first_lines: dict[str, str] = msgspec.field(default_factory=dict)
+    """Greetings by locale, such as `es-MX`, for people whose number is of that country; `lines` has the others'."""
+
     model: str = ""
     """LangChain's `provider:model`; empty for the server's LANGUAGE_MODEL."""
 
@@ -97,6 +117,7 @@ LONGEST_VALUE = 500
 
 _PLACEHOLDER = re.compile(r"\{\{\s*([a-z][a-z0-9_]{0,39})\s*\}\}")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_COUNTRY = re.compile(r"[A-Z]{2}")
 
 
 def check(definition: AgentDefinition) -> None:
@@ -107,6 +128,10 @@ def check(definition: AgentDefinition) -> None:
     unknown = sorted(placeholders(definition) - set(definition.variables))
     if unknown:
         raise AgentDefinitionError(f"variables: nobody says what {', '.join(unknown)} is")
+    for locale in definition.first_lines:
+        language, _, country = locale.partition("-")
+        if language != definition.language or not _COUNTRY.fullmatch(country):
+            raise AgentDefinitionError(f"first_lines: {locale[:40]!r} is no locale like {definition.language}-US")
     numbers = EndpointingSettings.__struct_fields__
     strange = sorted(set(definition.endpointing) - set(numbers))
     if strange:
@@ -115,7 +140,8 @@ def check(definition: AgentDefinition) -> None:
 
 def placeholders(definition: AgentDefinition) -> frozenset[str]:
     """Return the names that the prompt and the lines use."""
-    texts = (definition.prompt, definition.disclosure, definition.recording.consent_line, *definition.lines.all())
+    spoken = (*definition.lines.all(), *definition.first_lines.values())
+    texts = (definition.prompt, definition.disclosure, definition.recording.consent_line, *spoken)
     return frozenset(name for text in texts for name in _PLACEHOLDER.findall(text))
 
 
@@ -136,17 +162,19 @@ def values_for(definition: AgentDefinition, given: Mapping[str, str], *, is_outb
     return {name: given.get(name) or variable.default for name, variable in definition.variables.items()}
 
 
-def filled(definition: AgentDefinition, values: Mapping[str, str]) -> AgentDefinition:
+def filled(definition: AgentDefinition, values: Mapping[str, str], *, country: str = "") -> AgentDefinition:
     """Return the definition as one call uses it: variables filled in, and what must be said first before the greeting.
 
-    `values` has one for every placeholder (`values_for`).
+    `values` has one for every placeholder (`values_for`); `country` is the ISO 3166 code of whom the agent talks to.
     """
 
     def fill(text: str) -> str:
         return _PLACEHOLDER.sub(lambda match: values[match[1]], text)
 
     lines = definition.lines
-    opening = _joined(definition.disclosure, definition.recording.consent_line, lines.greeting)
+    greeting = definition.first_lines.get(f"{definition.language}-{country}", lines.greeting)
+    consent = definition.recording.consent_line if definition.recording.enabled else ""
+    opening = _joined(definition.disclosure, consent, greeting)
     return msgspec.structs.replace(
         definition,
         prompt=fill(definition.prompt),

@@ -1,7 +1,8 @@
 """Fixed phrases, synthesised before they are needed.
 
 The greeting must not wait for a provider, and the apology must be sayable when the provider is down. A `LineBook`
-belongs to one provider and voice and is shared by all calls. Looking a line up never waits.
+belongs to one provider and voice and is shared by all calls; what only one of them says has a book of its own on top
+of it. Looking a line up never waits.
 """
 
 import asyncio
@@ -18,6 +19,9 @@ log = structlog.get_logger(__name__)
 
 KEPT_FOR_S = 30 * 24 * 3600.0
 """How long the shared cache keeps a line. Its key names voice, model and text, so a line never goes stale."""
+
+KEPT_FOR_ONE_CALL_S = 3_600.0
+"""Of lines that only one call says, such as a greeting by name: from the ringing to the end of the call."""
 
 SYNTHESIS_TIMEOUT_S = 15.0
 
@@ -59,15 +63,23 @@ class LineBook:
         self._cache = cache
         self._provider = provider
         self._lines: dict[str, Line] = {}
+        self._shared: LineBook | None = None
+
+    def for_one_call(self) -> "LineBook":
+        """Return a book that has all lines of this one, and forgets with the call what is added to it."""
+        book = LineBook(self._tts, self._voice, self._cache, provider=self._provider)
+        book._shared = self
+        return book
 
     def find(self, text: str) -> Line | None:
         """Return a line that was prepared, None for any other text. Hot path."""
-        return self._lines.get(text)
+        line = self._lines.get(text)
+        return self._shared.find(text) if line is None and self._shared is not None else line
 
     async def prepare(self, texts: Iterable[str]) -> None:
         """Have every text ready, from the shared cache or by synthesis. A text that fails is left to the live voice."""
         for text in texts:
-            if text and text not in self._lines:
+            if text and self.find(text) is None:
                 try:
                     self._lines[text] = await self._fetch(text)
                 except ProviderError as error:
@@ -83,7 +95,8 @@ class LineBook:
             except msgspec.DecodeError:
                 log.warning("stored line not readable", key=key)  # of another version: made again
         line = await self._synthesise(text)
-        await self._cache.put(key, msgspec.msgpack.encode(line), ttl_s=KEPT_FOR_S)
+        ttl_s = KEPT_FOR_S if self._shared is None else KEPT_FOR_ONE_CALL_S
+        await self._cache.put(key, msgspec.msgpack.encode(line), ttl_s=ttl_s)
         return line
 
     async def _synthesise(self, text: str) -> Line:
