@@ -179,6 +179,7 @@ async def test_f41_a_line_is_taken_in_no_time_while_the_database_is_stuck(
         line.hear(1, 1_000)
         await asyncio.sleep(0.1)
         assert shipper.backlog == 1_001
+    monkeypatch.setattr(event_shipper, "TRANSACTION_S", 10.0)
     await _shipped(sqlite, call, 1_001)
     await shipper.close()
 
