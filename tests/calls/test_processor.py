@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from uuid import UUID
 
+import msgspec
 import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -168,16 +169,12 @@ async def test_a_machine_is_hung_up_where_the_call_says_so(world: World) -> None
 
     async with world.database.write() as session:
         (await session.get_one(CallRow, call.id)).on_machine = "hang_up"
-    other = Receipt(**{**_fields(verdict("machine_end_beep")), "dedupe_key": "second"})
+    other = msgspec.structs.replace(verdict("machine_end_beep"), dedupe_key="second")
     await world.take(other)
 
     await eventually(lambda: world.carrier.hung_up == [SID])
     stored = await reread(world.database, call.id)
     assert (stored.answered_by, stored.end_reason, stored.is_ended_by_us) == ("machine_start", "machine", True)
-
-
-def _fields(receipt: Receipt) -> dict[str, object]:
-    return {name: getattr(receipt, name) for name in receipt.__struct_fields__}
 
 
 async def test_a_carrier_that_refuses_to_hang_up_a_machine_fails_nothing(world: World) -> None:

@@ -24,6 +24,12 @@ class FakeCarrier:
         self.error: CarrierError | None = None
         """Raised by everything but `create_call`."""
 
+        self.hang_up_errors: list[CarrierError] = []
+        """Raised by the next ones."""
+
+        self.fetched = 0
+        """How often a call was looked up."""
+
     async def create_call(self, request: CallRequest) -> CarrierCall:
         self.placed.append(request)
         answer = self.answers.pop(0) if self.answers else self._fresh(request)
@@ -38,6 +44,7 @@ class FakeCarrier:
 
     async def fetch_call(self, call_sid: str) -> CarrierCall:
         self._fail()
+        self.fetched += 1
         if call_sid not in self.calls:
             raise CarrierError("not found", code=20404, status=404, kind="gone")
         return self.calls[call_sid]
@@ -53,6 +60,8 @@ class FakeCarrier:
 
     async def hang_up(self, call_sid: str) -> None:
         self._fail()
+        if self.hang_up_errors:
+            raise self.hang_up_errors.pop(0)
         self.hung_up.append(call_sid)
 
     async def cancel(self, call_sid: str) -> None:

@@ -211,10 +211,17 @@ class CallProcessor:
         if is_ending and self._on_ended is not None:
             await self._on_ended(session, call)
 
-    async def change(self, call_id: UUID, work: Callable[[AsyncSession, CallRow], Awaitable[bool]]) -> bool:
-        """Have `work` change a call under its lock, in a transaction of its own, and tell of it where it says so."""
+    async def change(
+        self, call_id: UUID, work: Callable[[AsyncSession, CallRow], Awaitable[bool]], *, call_sid: str = ""
+    ) -> bool:
+        """Have `work` change a call under its lock, in a transaction of its own, and tell of it where it says so.
+
+        With a `call_sid` that name's lock is held too: `work` may adopt.
+        """
 
         async def locked(session: AsyncSession) -> CallRow | None:
+            if call_sid:
+                await repository.lock_sid(session, call_sid)
             call = await repository.locked(session, call_id)
             return call if call is not None and await work(session, call) else None
 

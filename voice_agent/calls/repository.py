@@ -13,6 +13,7 @@ from voice_agent.calls.model import ACTIVE, CallFacts, CallState, Outcome
 from voice_agent.storage.tables import (
     AgentVersionRow,
     CallRow,
+    CarrierEventRow,
     ConversationEventRow,
     RecordingRow,
     SpendRow,
@@ -191,12 +192,49 @@ async def stale(session: AsyncSession, state: CallState, *, before: datetime, li
     return (await session.scalars(query)).all()
 
 
-async def without_lease(session: AsyncSession, *, before: datetime, limit: int = 500) -> Sequence[CallRow]:
-    """Return calls in progress whose worker gave its last sign of life before then."""
+async def unheld(
+    session: AsyncSession, *, lease_before: datetime, silent_before: datetime, limit: int = 500
+) -> Sequence[CallRow]:
+    """Return calls of the carrier's that nobody holds: their lease ended, or they never had one and it is long ago."""
+    since = func.coalesce(CallRow.answered_at, CallRow.requested_at, CallRow.created_at)
     query = (
         select(CallRow)
-        .where(CallRow.state == CallState.IN_PROGRESS.value, and_(CallRow.lease_until < before))
-        .order_by(CallRow.lease_until)
+        .where(
+            CallRow.state.in_(
+                [state.value for state in (CallState.ACCEPTED, CallState.RINGING, CallState.IN_PROGRESS)]
+            ),
+            CallRow.call_sid.is_not(None),
+            or_(CallRow.lease_until < lease_before, and_(CallRow.lease_until.is_(None), since < silent_before)),
+        )
+        .order_by(since)
+        .limit(limit)
+    )
+    return (await session.scalars(query)).all()
+
+
+async def unnamed(session: AsyncSession, to: str, caller: str, *, since: datetime) -> Sequence[CallRow]:
+    """Return calls between two numbers that were requested since then, and whose name at the carrier is not known."""
+    query = select(CallRow).where(
+        CallRow.to_number == to,
+        CallRow.from_number == caller,
+        CallRow.call_sid.is_(None),
+        CallRow.requested_at >= since,
+        CallRow.state.in_([CallState.DIALING.value, CallState.UNKNOWN.value]),
+    )
+    return (await session.scalars(query)).all()
+
+
+async def parked_sids(session: AsyncSession, *, since: datetime, before: datetime, limit: int = 500) -> Sequence[str]:
+    """Return the carrier's names of calls that it told of between two moments, and that nobody knows."""
+    event = CarrierEventRow
+    query = (
+        select(event.call_sid)
+        .where(
+            event.call_id.is_(None),
+            event.call_sid.not_in(select(CallRow.call_sid).where(CallRow.call_sid.is_not(None))),
+        )
+        .group_by(event.call_sid)
+        .having(func.min(event.received_at) < before, func.max(event.received_at) >= since)
         .limit(limit)
     )
     return (await session.scalars(query)).all()
