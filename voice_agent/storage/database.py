@@ -17,6 +17,8 @@ from uuid import uuid4
 import structlog
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, NullPool, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -158,12 +160,21 @@ class Database:
         if self.is_pooled_by_transaction:
             raise SettingsError("migrations need a direct or session connection: port 5432, not 6543")
         async with self.engine.connect() as connection:
+            # First without a lock: a process that is started again must not hold up the calls of the others.
+            if await connection.run_sync(_is_up_to_date):
+                return
+        async with self.engine.connect() as connection:
             if self.is_sqlite:
                 connection = await connection.execution_options(**_IS_WRITE)
             async with connection.begin():
                 if not self.is_sqlite:
                     await connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
                 await connection.run_sync(_upgrade)
+
+
+def _is_up_to_date(connection: Connection) -> bool:
+    newest = ScriptDirectory(str(_MIGRATIONS)).get_current_head()
+    return MigrationContext.configure(connection).get_current_revision() == newest
 
 
 def _upgrade(connection: Connection) -> None:
