@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from voice_agent import providers
 from voice_agent.agents.files import Agent, load_agent
+from voice_agent.agents.model import Limits, Variable, filled
 from voice_agent.errors import AgentDefinitionError, SettingsError
 from voice_agent.integrations.elevenlabs.speech_to_text import ElevenLabsSpeechToText
 from voice_agent.integrations.langchain.language_model import LangChainLanguageModel
@@ -20,7 +21,7 @@ from voice_agent.pipeline.endpointing import PROFILES
 from voice_agent.pipeline.fallback import FallbackLanguageModel
 from voice_agent.pipeline.speech_fallback import FallbackSpeechToText, FallbackTextToSpeech
 from voice_agent.pipeline.tools import Tool, ToolResult
-from voice_agent.providers import Providers
+from voice_agent.providers import Providers, SharedProviders
 from voice_agent.settings import (
     AREAS,
     ElevenLabsSettings,
@@ -63,30 +64,69 @@ def _settings(*, elevenlabs: bool = False, openai: bool = False, model: str = ""
     )
 
 
+def _shared(settings: Settings) -> SharedProviders:
+    return SharedProviders(settings, _cache())
+
+
 async def test_with_no_account_everything_is_local_and_ready(agent: Agent) -> None:
-    opened = Providers(_settings(), agent, _cache())
+    shared = _shared(_settings())
+    await shared.open()
+    opened = Providers(shared, agent)
     await opened.open()
     try:
-        speech, mind = opened.speech(), opened.mind(agent.definition)
+        lines = await opened.lines(agent.definition)
+        speech, mind = opened.speech(lines), opened.mind(agent.definition)
         assert isinstance(speech.stt, LocalSpeechToText)
         assert isinstance(speech.tts, EspeakTextToSpeech)
         assert isinstance(mind.llm, LangChainLanguageModel)
         assert [line for line in agent.definition.lines.all() if speech.lines.find(line) is None] == []
         assert mind.instructions == agent.definition.prompt
         assert [tool.name for tool in mind.tools.definitions] == ["end_call"]
-        assert opened.speech().listener is not speech.listener
+        assert opened.speech(lines).listener is not speech.listener
     finally:
         await opened.close()
         await opened.close()
+        await shared.close()
+        await shared.close()
         gc.collect()
 
 
 def test_the_turn_machine_is_told_what_the_agent_says(agent: Agent) -> None:
     patient = _changed(agent, profile="patient")
-    told = Providers(_settings(), patient, _cache()).turn_settings(patient.definition)
+    told = Providers(_shared(_settings()), patient).turn_settings(patient.definition)
     assert told.endpointing == PROFILES["patient"]
     assert told.lines == agent.definition.lines
     assert (told.idle_s, told.duration_s) == (agent.definition.limits.idle_s, agent.definition.limits.duration_s)
+
+
+def test_a_call_that_may_cost_little_ends_early(agent: Agent) -> None:
+    cheap = _changed(agent, limits=Limits(duration_s=900.0, cost_usd=0.30))
+    told = Providers(_shared(_settings()), cheap).turn_settings(cheap.definition)
+    assert told.duration_s == 110.0  # two minutes at $0.15, less the goodbye
+
+
+async def test_lines_by_name_are_made_ahead_for_every_country_and_not_kept_with_the_agents(agent: Agent) -> None:
+    personal = _changed(
+        agent,
+        lines=msgspec.structs.replace(agent.definition.lines, greeting="Hello {{name}}."),
+        first_lines={"en-IE": "Hiya {{name}}."},
+        variables={"name": Variable(default="there")},
+    )
+    shared = _shared(_settings())
+    await shared.open()
+    opened = Providers(shared, personal)
+    await opened.open()
+    try:
+        await opened.foresee({"name": "Ana"})
+        use = filled(personal.definition, {"name": "Ana"}, country="IE")
+        lines = await opened.lines(use)
+        assert lines.find("Hiya Ana.") is not None
+        assert lines.find("Hiya there.") is not None
+        assert (await opened.lines(filled(personal.definition, {"name": "there"}))).find("Hiya Ana.") is None
+    finally:
+        await opened.close()
+        await shared.close()
+        gc.collect()
 
 
 def test_one_account_serves_alone_and_two_stand_in_for_each_other(agent: Agent) -> None:
@@ -98,7 +138,7 @@ def test_one_account_serves_alone_and_two_stand_in_for_each_other(agent: Agent) 
 
 def test_elevenlabs_speaks_with_a_voice_to_fall_back_on(agent: Agent) -> None:
     settings = _settings(elevenlabs=True)
-    voice = providers._TEXT_TO_SPEECH[settings.text_to_speech](settings, _changed(agent, fallback_voice="other"))
+    voice = providers._text_to_speech(_shared(settings), _changed(agent, fallback_voice="other"))
     assert isinstance(voice, FallbackTextToSpeech)
 
 
@@ -121,12 +161,12 @@ def test_what_an_agent_cannot_be_run_with_is_refused_before_the_first_call(
 ) -> None:
     scriptless = msgspec.structs.replace(agent, dialogue=None)
     with pytest.raises(SettingsError, match=named):
-        Providers(settings, scriptless, _cache())
+        Providers(_shared(settings), scriptless)
 
 
 def test_a_tool_that_nobody_offers_is_named(agent: Agent) -> None:
     with pytest.raises(AgentDefinitionError, match="fly"):
-        Providers(_settings(), _changed(agent, tools=("end_call", "fly")), _cache())
+        Providers(_shared(_settings()), _changed(agent, tools=("end_call", "fly")))
 
 
 class _Nothing(msgspec.Struct):

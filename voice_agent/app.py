@@ -17,6 +17,7 @@ from fastapi import FastAPI
 
 from voice_agent import __version__
 from voice_agent.agents.files import Agent, load_agent
+from voice_agent.agents.model import Language
 from voice_agent.agents.numbers import NumberService
 from voice_agent.agents.routes import agents_router
 from voice_agent.agents.service import AgentService
@@ -35,8 +36,8 @@ from voice_agent.calls.routes import calls_router
 from voice_agent.calls.service import CallPorts, CallService
 from voice_agent.calls.spool import Spool
 from voice_agent.directory import CallDirectory, found
-from voice_agent.integrations.twilio.addresses import MEDIA_PATH, TwilioAddresses
-from voice_agent.integrations.twilio.service import TwilioService
+from voice_agent.integrations.twilio.addresses import AFTER_DIAL_PATH, MEDIA_PATH, TwilioAddresses
+from voice_agent.integrations.twilio.service import TwilioCallControl, TwilioService
 from voice_agent.integrations.twilio.signature import WebhookSignature
 from voice_agent.integrations.twilio.webhooks import TwilioWebhooks
 from voice_agent.jobs.outbox import JobOutbox
@@ -75,7 +76,7 @@ class Server:
         self.database = Database(database_url(settings))
         self.cache = open_cache(settings.storage, clock=time.monotonic)
         self._ledger = CallLedger(self.database, settings.server.data_dir, worker=new_worker_id(settings))
-        self._planner = CallPlanner(settings, agent, self.database, self._twilio, self._addresses, self.cache)
+        self._planner = CallPlanner(settings, agent, self.database, self.cache, self._control)
         # After what refuses settings and agents: its thread has to be closed.
         self._spool = Spool()
         self.calls = LiveCalls(
@@ -94,7 +95,7 @@ class Server:
         self.links = LinkOffice(secret.derive("file links"), base_url + FILES_PREFIX)
         self.storage = LocalStorage(settings.server.data_dir / "files", self.links)
         policy = _default_policy(settings)
-        directory = CallDirectory(self.agents, self.numbers, agent)
+        directory = CallDirectory(self.agents, self.numbers, agent, expect=self._planner.expect)
         self._processor = CallProcessor(self.database, self._twilio, directory, policy=policy)
         self._inbox = Inbox(self._processor.take, settings.server.data_dir / "inbox")
         self._reception = Reception(self.database, self.calls, self._inbox, clock=_now)
@@ -119,6 +120,10 @@ class Server:
             addresses=self._addresses,
             language=self._language,
         )
+
+    def _control(self, call_sid: str, language: Language) -> TwilioCallControl:
+        after_dial = self._addresses.of(AFTER_DIAL_PATH)
+        return TwilioCallControl(self._twilio, call_sid, dial_action_url=after_dial, language=language)
 
     async def open(self) -> None:
         """Load and connect everything, then freeze the heap: a full collection would stop all calls for 250 ms."""

@@ -1,6 +1,6 @@
 """What calls ask of agents and numbers: joins the two slices, which do not know each other; and the first start."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -14,6 +14,7 @@ from voice_agent.auth.principal import system
 from voice_agent.auth.service import IdentityService
 from voice_agent.calls.processor import Answering
 from voice_agent.calls.service import ChosenAgent
+from voice_agent.storage.tables import AgentVersionRow
 
 FIRST_ORGANISATION = "Default"
 
@@ -21,17 +22,26 @@ FIRST_ORGANISATION = "Default"
 class CallDirectory:
     """Implements `calls.service.AgentDirectory` and `calls.processor.Switchboard`."""
 
-    def __init__(self, agents: AgentService, numbers: NumberService, default: Agent) -> None:
-        """`default` answers numbers for which nobody has published an agent."""
+    def __init__(
+        self,
+        agents: AgentService,
+        numbers: NumberService,
+        default: Agent,
+        *,
+        expect: Callable[[AgentVersionRow, Mapping[str, str]], None] = lambda _, __: None,
+    ) -> None:
+        """`default` answers numbers for which nobody has published an agent; `expect` is told of calls to come."""
         self._agents = agents
         self._numbers = numbers
         self._default = default.definition
+        self._expect = expect
 
     async def choose(
         self, session: AsyncSession, org_id: UUID, agent_id: UUID | None, variables: Mapping[str, str]
     ) -> ChosenAgent:
         """Return who is to place a call. Raises NotFound or InvalidRequest."""
         version, definition = await self._agents.for_call(session, org_id, agent_id, variables)
+        self._expect(version, variables)
         return ChosenAgent(
             version_id=version.id,
             name=definition.name,
@@ -46,6 +56,8 @@ class CallDirectory:
     async def answering(self, session: AsyncSession, number: str) -> Answering:
         """Return who answers calls to a number. Raises NotFound where there is no organisation at all."""
         org_id, version = await self._agents.for_number(session, number)
+        if version is not None:
+            self._expect(version, {})
         definition = self._default if version is None else definition_of(version)
         return Answering(
             org_id=org_id,

@@ -1,31 +1,35 @@
 """What a call needs before it begins: which agent holds it, with which values, and that agent's providers.
 
-The row of the call says which version of which agent; the providers of a version are built once and kept. A call that
-the database does not know, or cannot tell of in time, is held by the default agent: a caller is never left waiting for
-a database (F40).
+The row of the call says which version of which agent; what was built for a version is kept. A call that the database
+does not know, or cannot tell of in time, is held by the default agent: a caller is never left waiting for a database
+(F40). A call that is about to come is expected: its agent is built, and what it says by name is synthesised, while the
+telephone rings.
 """
 
 import asyncio
-from collections import OrderedDict
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 from uuid import UUID
 
 import msgspec
+import phonenumbers
 import structlog
 
 from voice_agent.agents import repository as agents_repository
 from voice_agent.agents.documents import agent_of
 from voice_agent.agents.files import Agent
-from voice_agent.agents.model import filled, values_for
+from voice_agent.agents.model import Language, filled, values_for
 from voice_agent.calls import repository as calls_repository
 from voice_agent.calls.session import CallPlan
-from voice_agent.errors import DatabaseUnavailable
-from voice_agent.integrations.twilio.addresses import AFTER_DIAL_PATH, TwilioAddresses
-from voice_agent.integrations.twilio.service import TwilioCallControl, TwilioService
+from voice_agent.errors import DatabaseUnavailable, VoiceAgentError
 from voice_agent.media_stream.protocol import StreamStarted
-from voice_agent.providers import Providers
+from voice_agent.pipeline.ports import CallControl
+from voice_agent.providers import Providers, SharedProviders
 from voice_agent.settings import Settings
 from voice_agent.storage.cache import CacheService
 from voice_agent.storage.database import Database
+from voice_agent.storage.tables import AgentVersionRow
 
 log = structlog.get_logger(__name__)
 
@@ -33,18 +37,113 @@ PATIENCE_S = 1.0
 """How long a caller who is connected already may wait for the database."""
 
 KEPT_AGENTS = 32
-"""Versions whose providers are kept; beyond, the ones that were not used for the longest are released."""
+"""Versions whose providers are kept; beyond, those whose last call must be over are released."""
+
+AFTER_CALL_S = 120.0
+"""Beyond its longest duration, how long a call may still need its agent: the ringing, the goodbye."""
+
+EXPECTED_AT_ONCE = 4
+"""Calls whose lines are synthesised ahead at the same time."""
+
+MOST_EXPECTED = 200
+"""Calls that wait for it; what comes beyond is synthesised when it is answered."""
 
 
 class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     """Who holds a call, and with which values."""
 
-    version_id: UUID | None
-    """None: the default agent."""
+    version: AgentVersionRow
+    variables: dict[str, str]
+    country: str = ""
+    """ISO 3166 code of whom the agent talks to; empty where it is not known."""
+
+
+class _Ready(msgspec.Struct):
+    """A version that can hold calls."""
 
     agent: Agent
-    variables: dict[str, str]
-    is_outbound: bool = False
+    providers: Providers
+    is_own: bool = True
+    """Whether the providers are to be closed with it; the default agent's are not."""
+
+    needed_until_s: float = 0.0
+
+
+class ReadyAgents:
+    """The versions that can hold calls in this process, each built once: what was published never changes."""
+
+    def __init__(
+        self, shared: SharedProviders, default: Agent, *, clock: Callable[[], float], most: int = KEPT_AGENTS
+    ) -> None:
+        """Raises SettingsError or AgentDefinitionError for a choice that the default agent cannot be run with."""
+        self._shared = shared
+        self._clock = clock
+        self._most = most
+        self.default = _Ready(agent=default, providers=Providers(shared, default), is_own=False)
+        self._ready: dict[UUID, _Ready] = {}
+        """The one that was used last comes last."""
+        self._building: dict[UUID, asyncio.Task[_Ready]] = {}
+
+    def __len__(self) -> int:
+        """Return how many versions are kept."""
+        return len(self._ready)
+
+    async def of(self, version: AgentVersionRow) -> _Ready:
+        """Return a version that can hold a call now, built where it is not yet. Raises VoiceAgentError."""
+        ready = self._ready.pop(version.id, None) or await self._built(version)
+        self._ready.pop(version.id, None)
+        self._ready[version.id] = ready
+        ready.needed_until_s = self._after_a_call(ready.agent)
+        await self._release()
+        return ready
+
+    async def close(self) -> None:
+        """Release everything but the default agent. Safe to call twice."""
+        await _cancelled(self._building.values())
+        while self._ready:
+            await _close(self._ready.popitem()[1])
+
+    async def _built(self, version: AgentVersionRow) -> _Ready:
+        """Build a version: those who ask at once wait for the same, which goes on where one of them is gone."""
+        task = self._building.get(version.id)
+        if task is None:
+            task = asyncio.create_task(self._build(version), name=f"build-agent-{version.id}")
+            self._building[version.id] = task
+            task.add_done_callback(lambda done: self._on_built(version.id, done))
+        return await asyncio.shield(task)
+
+    async def _build(self, version: AgentVersionRow) -> _Ready:
+        agent = await asyncio.to_thread(agent_of, version)  # a dialogue's YAML takes longer than a frame of sound
+        if agent == self.default.agent:
+            return self.default
+        providers = Providers(self._shared, agent)
+        try:
+            await providers.open()
+        except BaseException:
+            await providers.close()
+            raise
+        return _Ready(agent=agent, providers=providers, needed_until_s=self._after_a_call(agent))
+
+    def _after_a_call(self, agent: Agent) -> float:
+        return self._clock() + agent.definition.limits.duration_s + AFTER_CALL_S
+
+    def _on_built(self, version_id: UUID, task: "asyncio.Task[_Ready]") -> None:
+        del self._building[version_id]
+        if not task.cancelled() and task.exception() is None:
+            ready = task.result()
+            self._ready.setdefault(version_id, ready)  # also where nobody waits for it any more
+
+    async def _release(self) -> None:
+        now_s = self._clock()
+        unneeded = [key for key, ready in self._ready.items() if ready.needed_until_s < now_s]
+        released = [self._ready.pop(key) for key in unneeded[: max(0, len(self._ready) - self._most)]]
+        for ready in released:
+            await _close(ready)
+
+
+async def _close(ready: _Ready) -> None:
+    if ready.is_own:
+        await ready.providers.close()
 
 
 class CallPlanner:
@@ -55,63 +154,74 @@ class CallPlanner:
         settings: Settings,
         default: Agent,
         database: Database,
-        twilio: TwilioService,
-        addresses: TwilioAddresses,
         cache: CacheService,
+        control: Callable[[str, Language], CallControl],
     ) -> None:
-        """Raises SettingsError or AgentDefinitionError for a choice that the default agent cannot be run with."""
-        self._settings = settings
-        self._default = default
+        """`control` returns what the call of a SID, in a language, is ended and transferred with.
+
+        Raises SettingsError or AgentDefinitionError for a choice that the default agent cannot be run with.
+        """
         self._database = database
-        self._twilio = twilio
-        self._dial_action_url = addresses.of(AFTER_DIAL_PATH)
-        self._cache = cache
-        self._default_providers = Providers(settings, default, cache)
-        self._providers: OrderedDict[UUID, Providers] = OrderedDict()
-        self._building = asyncio.Lock()
+        self._control = control
+        self._shared = SharedProviders(settings, cache)
+        self._agents = ReadyAgents(self._shared, default, clock=time.monotonic)
+        self._expected: set[asyncio.Task[None]] = set()
+        self._at_once = asyncio.Semaphore(EXPECTED_AT_ONCE)
 
     async def open(self) -> None:
-        """Load and connect what the default agent's calls need; the others' are built at their first call."""
-        await self._default_providers.open()
+        """Load and connect what the default agent's calls need; the others' are built when a call is expected."""
+        await self._shared.open()
+        await self._agents.default.providers.open()
 
     async def close(self) -> None:
         """Release everything. Safe to call twice."""
-        while self._providers:
-            _, providers = self._providers.popitem()
-            await providers.close()
-        await self._default_providers.close()
+        await _cancelled(self._expected)
+        await self._agents.close()
+        await self._agents.default.providers.close()
+        await self._shared.close()
 
     async def plan(self, started: StreamStarted) -> CallPlan:
         """Return what the call of a stream needs. Raises VoiceAgentError where its agent cannot be run."""
         assignment = await self._assignment(started.call_sid)
-        providers = await self._providers_of(assignment)
-        definition = assignment.agent.definition
-        values = values_for(definition, assignment.variables, is_outbound=assignment.is_outbound)
-        use = filled(definition, values)
-        await providers.prepare(use)
-        control = TwilioCallControl(
-            self._twilio, started.call_sid, dial_action_url=self._dial_action_url, language=use.language
-        )
+        ready, variables, country = self._agents.default, {}, ""
+        if assignment is not None:
+            ready = await self._agents.of(assignment.version)
+            variables, country = assignment.variables, assignment.country
+        definition, providers = ready.agent.definition, ready.providers
+        # What a call was placed with was checked then: one that is answered is held even if a value is missing.
+        use = filled(definition, values_for(definition, variables, is_outbound=False), country=country)
+        lines = await providers.lines(use)
         return CallPlan(
             settings=providers.turn_settings(use),
-            speech=providers.speech,
+            speech=lambda: providers.speech(lines),
             mind=providers.mind(use),
-            control=control,
+            control=self._control(started.call_sid, use.language),
             agent=use.name,
         )
 
-    async def warm_up(self, version_id: UUID, agent: Agent) -> None:
-        """Build a version's providers before its first call needs them."""
-        await self._providers_of(Assignment(version_id=version_id, agent=agent, variables={}))
+    def expect(self, version: AgentVersionRow, variables: Mapping[str, str]) -> None:
+        """A call is about to come: have ready what it needs, so that it waits for nothing. Never raises or waits."""
+        if len(self._expected) < MOST_EXPECTED:
+            task = asyncio.create_task(self._make_ready(version, dict(variables)), name=f"expect-{version.id}")
+            self._expected.add(task)
+            task.add_done_callback(self._expected.discard)
 
-    async def _assignment(self, call_sid: str) -> Assignment:
+    async def _make_ready(self, version: AgentVersionRow, variables: dict[str, str]) -> None:
+        try:
+            async with self._at_once:
+                ready = await self._agents.of(version)
+                definition = ready.agent.definition
+                await ready.providers.foresee(values_for(definition, variables, is_outbound=False))
+        except VoiceAgentError as error:
+            log.warning("call_not_prepared_ahead", version=str(version.id), error=str(error))
+
+    async def _assignment(self, call_sid: str) -> Assignment | None:
         try:
             async with asyncio.timeout(PATIENCE_S):
-                found = await self._stored(call_sid)
+                return await self._stored(call_sid)
         except (DatabaseUnavailable, TimeoutError) as error:
             log.warning("call_held_by_default_agent", call_sid=call_sid, error=type(error).__name__)
-            found = None
-        return found or Assignment(version_id=None, agent=self._default, variables={})
+            return None
 
     async def _stored(self, call_sid: str) -> Assignment | None:
         async with self._database.read() as session:
@@ -121,27 +231,21 @@ class CallPlanner:
             version = await agents_repository.version(session, call.org_id, call.agent_version_id)
             if version is None:
                 return None
-            return Assignment(
-                version_id=version.id,
-                agent=agent_of(version),
-                variables=call.variables,
-                is_outbound=call.direction == "outbound",
-            )
+            other = call.to_number if call.direction == "outbound" else call.from_number
+            return Assignment(version=version, variables=call.variables, country=country_of(other))
 
-    async def _providers_of(self, assignment: Assignment) -> Providers:
-        """Return a version's providers, built where they are not yet. The default agent's own version has them open."""
-        version_id = assignment.version_id
-        if version_id is None or assignment.agent == self._default:
-            return self._default_providers
-        async with self._building:
-            known = self._providers.get(version_id)
-            if known is None:
-                known = Providers(self._settings, assignment.agent, self._cache)
-                try:
-                    await known.open()
-                except BaseException:
-                    await known.close()
-                    raise
-                self._providers[version_id] = known
-            self._providers.move_to_end(version_id)
-            return known
+
+def country_of(number: str) -> str:
+    """Return the ISO 3166 code of a number's country; empty for one that is withheld."""
+    try:
+        return phonenumbers.region_code_for_number(phonenumbers.parse(number, None)) or ""
+    except phonenumbers.NumberParseException:
+        return ""
+
+
+async def _cancelled(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """End tasks of ours and wait for their end."""
+    pending = list(tasks)
+    for task in pending:
+        task.cancel()
+    await asyncio.gather(*pending, return_exceptions=True)

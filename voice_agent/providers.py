@@ -4,7 +4,7 @@ Building is cheap, except that it imports a vendor's SDK; connections are opened
 run before the first call, so that nothing is imported, connected or loaded for the first time while somebody waits.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from importlib.metadata import entry_points
 from typing import Any
@@ -46,56 +46,88 @@ from voice_agent.storage.cache import CacheService
 log = structlog.get_logger(__name__)
 
 
+class SharedProviders:
+    """What the calls of all agents share: connections, the models of voice activity, the local voice's thread."""
+
+    def __init__(self, settings: Settings, cache: CacheService) -> None:
+        """`cache` keeps what was synthesised, also for other processes."""
+        self.settings = settings
+        self.cache = cache
+        self._exit = AsyncExitStack()
+
+    async def open(self) -> None:
+        """Load and connect everything. Raises SettingsError for what is not installed."""
+        self.session = await self._exit.enter_async_context(_http_session())
+        self.activity = WebRtcVoiceActivityDetector()
+        self.voice_activity = _voice_activity(self.settings)
+        if self.settings.text_to_speech == "local":
+            self.local_voice = EspeakTextToSpeech()
+            self._exit.push_async_callback(self.local_voice.close)
+        await load_machinery()
+        log.info(
+            "shared_providers_ready",
+            speech_to_text=self.settings.speech_to_text,
+            text_to_speech=self.settings.text_to_speech,
+            voice_activity="webrtc" if self.voice_activity is None else "silero",
+        )
+
+    async def close(self) -> None:
+        """Release what was opened; every agent's providers are closed before. Safe to call twice."""
+        await self._exit.aclose()
+
+
 class Providers:
     """Everything that the calls of one agent share. Open it before its first call, close it after the last."""
 
-    def __init__(self, settings: Settings, agent: Agent, cache: CacheService) -> None:
-        """`cache` keeps what was synthesised, also for other agents and processes.
+    def __init__(self, shared: SharedProviders, agent: Agent) -> None:
+        """`shared` is open when this is opened.
 
         Raises SettingsError or AgentDefinitionError for a choice that this agent cannot be run with.
         """
-        _check_choices(settings, agent)
-        self._settings = settings
+        _check_choices(shared.settings, agent)
+        self._shared = shared
+        self._settings = shared.settings
         self._agent = agent
-        self._cache = cache
         self._exit = AsyncExitStack()
         self._tools = _tools(agent)
 
     async def open(self) -> None:
-        """Build every provider, load every model, and have the agent's fixed lines ready."""
+        """Build what is the agent's own, and have its fixed lines ready."""
         settings, agent = self._settings, self._agent
-        session = await self._exit.enter_async_context(_http_session())
-        self._activity = WebRtcVoiceActivityDetector()
-        self._voice_activity = _voice_activity(settings)
         self._stt = _speech_to_text(settings, agent)
-        self._tts = _TEXT_TO_SPEECH[settings.text_to_speech](settings, agent)
+        self._tts = _text_to_speech(self._shared, agent)
         self._voice = _voice(settings, agent, agent.definition.voice or settings.elevenlabs.voice_id)
-        self._llm = _language_model(settings, agent, session)
+        self._llm = _language_model(settings, agent, self._shared.session)
         if isinstance(self._stt, LocalSpeechToText):
             # It has a process of its own, which loads its model now and not while the first caller speaks.
             self._exit.push_async_callback(self._stt.close)
             await self._stt.start()
-        if isinstance(self._tts, EspeakTextToSpeech):
-            self._exit.push_async_callback(self._tts.close)
-        await load_machinery()
         await self._llm.warm_up()
-        self._lines = LineBook(self._tts, self._voice, self._cache, provider=settings.text_to_speech)
-        await self.prepare(filled(agent.definition, values_for(agent.definition, {}, is_outbound=False)))
-        log.info(
-            "providers_ready",
-            speech_to_text=settings.speech_to_text,
-            text_to_speech=settings.text_to_speech,
-            language_model=_model_name(settings, agent) or "scripted",
-            voice_activity="silero" if self._voice_activity is not None else "webrtc",
-        )
+        self._lines = LineBook(self._tts, self._voice, self._shared.cache, provider=settings.text_to_speech)
+        await self._lines.prepare(self._variants(values_for(agent.definition, {}, is_outbound=False)))
+        log.info("agent_ready", agent=agent.definition.name, language_model=_model_name(settings, agent) or "scripted")
 
     async def close(self) -> None:
         """Release what was opened. Safe to call twice."""
         await self._exit.aclose()
 
-    async def prepare(self, definition: AgentDefinition) -> None:
-        """Have the lines of a call synthesised; those that no variable changes are ready already."""
-        await self._lines.prepare(definition.lines.completed(definition.language).all())
+    async def lines(self, definition: AgentDefinition) -> LineBook:
+        """Return the lines of one call, synthesised; those that no variable changes are ready already.
+
+        `definition` is the agent's with its variables filled in.
+        """
+        book = self._lines.for_one_call()
+        await book.prepare(_spoken(definition))
+        return book
+
+    async def foresee(self, values: Mapping[str, str]) -> None:
+        """Have the lines of a call to come synthesised, whichever country it reaches: `lines` finds them."""
+        await self._lines.for_one_call().prepare(self._variants(values))
+
+    def _variants(self, values: Mapping[str, str]) -> list[str]:
+        definition = self._agent.definition
+        countries = ["", *(locale.partition("-")[2] for locale in definition.first_lines)]
+        return [text for country in countries for text in _spoken(filled(definition, values, country=country))]
 
     def turn_settings(self, definition: AgentDefinition) -> TurnSettings:
         """Return the numbers of one call; `definition` is the agent's with its variables filled in."""
@@ -104,20 +136,20 @@ class Providers:
             language=definition.language,
             endpointing=definition.endpointing_settings,
             idle_s=definition.limits.idle_s,
-            duration_s=definition.limits.duration_s,
+            duration_s=definition.limits.longest_s(self._settings.calls.cost_per_minute),
         )
         if self._settings.speech_to_text == "local":
             settings = msgspec.structs.replace(settings, interrupting_words=None)
         return settings
 
-    def speech(self) -> Speech:
-        """Return fresh ears and the shared voice for one call."""
+    def speech(self, lines: LineBook) -> Speech:
+        """Return fresh ears, the shared voice and its own `lines` for one call."""
         return Speech(
-            listener=Listener(self._activity, self._voice_activity),
+            listener=Listener(self._shared.activity, self._shared.voice_activity),
             stt=self._stt,
             tts=self._tts,
             voice=self._voice,
-            lines=self._lines,
+            lines=lines,
         )
 
     def mind(self, definition: AgentDefinition) -> Mind:
@@ -127,6 +159,10 @@ class Providers:
             instructions=definition.prompt,
             tools=ToolRegistry(self._tools),
         )
+
+
+def _spoken(definition: AgentDefinition) -> tuple[str, ...]:
+    return definition.lines.completed(definition.language).all()
 
 
 def _http_session() -> aiohttp.ClientSession:
@@ -194,17 +230,14 @@ def _speech_to_text(settings: Settings, agent: Agent) -> SpeechToText:
 
 
 # --- speech synthesis -------------------------------------------------------------------------------------------
-def _elevenlabs_text_to_speech(settings: Settings, agent: Agent) -> TextToSpeech:
+def _text_to_speech(shared: SharedProviders, agent: Agent) -> TextToSpeech:
+    settings = shared.settings
+    if settings.text_to_speech == "local":
+        return shared.local_voice
     primary = ElevenLabsService(settings.elevenlabs).text_to_speech()
     fallback = agent.definition.fallback_voice or settings.elevenlabs.fallback_voice_id
     backup_voice = _voice(settings, agent, fallback) if fallback else None
     return FallbackTextToSpeech(primary, primary, backup_voice=backup_voice)
-
-
-_TEXT_TO_SPEECH: dict[str, Callable[[Settings, Agent], TextToSpeech]] = {
-    "elevenlabs": _elevenlabs_text_to_speech,
-    "local": lambda _, __: EspeakTextToSpeech(),
-}
 
 
 # --- language models --------------------------------------------------------------------------------------------
