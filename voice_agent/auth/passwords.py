@@ -6,7 +6,7 @@ Source: OWASP Password Storage Cheat Sheet; parameters are argon2-cffi's (RFC 91
 import asyncio
 
 from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerifyMismatchError
+from argon2.exceptions import InvalidHashError, VerificationError
 
 from voice_agent.errors import InvalidRequest
 
@@ -34,6 +34,6 @@ async def is_right(password: str, stored: str | None) -> bool:
 def _verify(password: str, stored: str | None) -> bool:
     try:
         _HASHER.verify(stored or _NOBODY, password)
-    except (VerifyMismatchError, InvalidHashError):
+    except (VerificationError, InvalidHashError):
         return False
-    return stored is not None
+    return bool(stored)
