@@ -168,6 +168,11 @@ class CallPlanner:
         self._expected: set[asyncio.Task[None]] = set()
         self._at_once = asyncio.Semaphore(EXPECTED_AT_ONCE)
 
+    @property
+    def is_expecting(self) -> bool:
+        """Whether something is being made ready for calls to come."""
+        return bool(self._expected)
+
     async def open(self) -> None:
         """Load and connect what the default agent's calls need; the others' are built when a call is expected."""
         await self._shared.open()

@@ -1,0 +1,188 @@
+"""Who holds a call: its version from the database, built once; what is ready before the telephone is answered."""
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+import msgspec
+import pytest
+from sqlalchemy import make_url
+
+from tests.calls.stored_calls import NOW, SID, a_call, an_organisation
+from tests.contracts.eventually import eventually
+from tests.fakes.call_control import FakeCallControl
+from voice_agent.agents.files import Agent, load_agent
+from voice_agent.agents.model import Variable
+from voice_agent.agents.service import AgentService
+from voice_agent.auth.principal import system
+from voice_agent.calls.session import CallPlan
+from voice_agent.errors import SettingsError
+from voice_agent.media_stream.protocol import StreamStarted
+from voice_agent.planning import AFTER_CALL_S, CallPlanner, ReadyAgents, country_of
+from voice_agent.providers import SharedProviders
+from voice_agent.settings import PipelineSettings, Settings
+from voice_agent.storage.cache import InProcessCache
+from voice_agent.storage.database import Database
+from voice_agent.storage.tables import AgentVersionRow
+
+STARTED = StreamStarted(stream_sid="MZ1", call_sid=SID, account_sid="AC1", parameters={})
+LOCAL = Settings(pipeline=PipelineSettings(voice_activity="webrtc", speech_to_text="local", text_to_speech="local"))
+
+
+def _agent(greeting: str, **changes: object) -> Agent:
+    """Return the demo's receptionist with another greeting."""
+    agent = load_agent()
+    lines = msgspec.structs.replace(agent.definition.lines, greeting=greeting)
+    return msgspec.structs.replace(agent, definition=msgspec.structs.replace(agent.definition, lines=lines, **changes))
+
+
+ANA = _agent(
+    "Hello {{name}}.",
+    first_lines={"en-ES": "Hola, I mean hello, {{name}}."},
+    variables={"name": Variable(default="you")},
+)
+
+
+async def _published(database: Database, agent: Agent, org_id: UUID, name: str) -> AgentVersionRow:
+    agents = AgentService(lambda: NOW)
+    async with database.write() as session:
+        row, _ = await agents.create(session, system(org_id, "test"), name, agent)
+        return await agents.publish(session, system(org_id, "test"), row.id)
+
+
+async def _call_of(database: Database, version: AgentVersionRow, **variables: str) -> None:
+    async with database.write() as session:
+        call = a_call(version.org_id, call_sid=SID)
+        call.agent_version_id, call.variables = version.id, variables
+        session.add(call)
+
+
+@pytest.fixture
+async def planner(database: Database) -> AsyncIterator[CallPlanner]:
+    cache = InProcessCache(clock=lambda: 0.0)
+    planner = CallPlanner(LOCAL, load_agent(), database, cache, lambda _, __: FakeCallControl())
+    await planner.open()
+    yield planner
+    await planner.close()
+    await planner.close()
+    gc.collect()
+
+
+def _greeting(plan: CallPlan) -> str:
+    """Return the greeting, which is ready to be heard."""
+    greeting = plan.settings.lines.greeting
+    assert plan.speech().lines.find(greeting) is not None
+    return greeting
+
+
+async def test_a_call_is_held_by_the_version_it_points_at_with_its_own_values(
+    planner: CallPlanner, database: Database
+) -> None:
+    version = await _published(database, ANA, await an_organisation(database), "Ana")
+    await _call_of(database, version, name="Ana {{name}}")
+
+    assert _greeting(await planner.plan(STARTED)) == "Hola, I mean hello, Ana {{name}}."
+
+
+async def test_a_call_that_nobody_knows_is_held_by_the_default_agent(planner: CallPlanner) -> None:
+    assert _greeting(await planner.plan(STARTED)) == load_agent().definition.lines.greeting
+
+
+async def test_f40_a_call_is_held_though_the_database_is_away() -> None:
+    away = Database(make_url("postgresql+asyncpg://nobody:nothing@127.0.0.1:1/none"))
+    cache = InProcessCache(clock=lambda: 0.0)
+    planner = CallPlanner(LOCAL, load_agent(), away, cache, lambda _, __: FakeCallControl())
+    await planner.open()
+    try:
+        assert _greeting(await planner.plan(STARTED)) == load_agent().definition.lines.greeting
+    finally:
+        await planner.close()
+        await away.close()
+        gc.collect()
+
+
+async def test_what_an_expected_call_says_is_synthesised_before_it_is_answered(sqlite: Database) -> None:
+    cache = InProcessCache(clock=lambda: 0.0)
+    planner = CallPlanner(LOCAL, load_agent(), sqlite, cache, lambda _, __: FakeCallControl())
+    await planner.open()
+    try:
+        version = await _published(sqlite, ANA, await an_organisation(sqlite), "Ana")
+        planner.expect(version, {"name": "Ana"})
+        await eventually(lambda: not planner.is_expecting)
+        before = cache.size_bytes
+        await _call_of(sqlite, version, name="Ana")
+
+        assert _greeting(await planner.plan(STARTED)) == "Hola, I mean hello, Ana."
+        assert cache.size_bytes == before
+    finally:
+        await planner.close()
+        gc.collect()
+
+
+async def test_an_agent_that_cannot_be_run_here_disturbs_nobody(planner: CallPlanner, database: Database) -> None:
+    scriptless = msgspec.structs.replace(ANA, dialogue=None)
+    version = await _published(database, scriptless, await an_organisation(database), "Ana")
+    planner.expect(version, {})
+    await eventually(lambda: not planner.is_expecting)
+    await _call_of(database, version)
+
+    with pytest.raises(SettingsError, match="dialogue"):
+        await planner.plan(STARTED)
+
+
+async def test_a_version_is_built_once_and_released_when_its_last_call_must_be_over(sqlite: Database) -> None:
+    now_s = [0.0]
+    shared = SharedProviders(LOCAL, InProcessCache(clock=lambda: 0.0))
+    await shared.open()
+    agents = ReadyAgents(shared, load_agent(), clock=lambda: now_s[0], most=1)
+    try:
+        org_id = await an_organisation(sqlite)
+        first = await _published(sqlite, ANA, org_id, "Ana")
+        second = await _published(sqlite, _agent("Good evening."), org_id, "Eva")
+
+        a, b = await asyncio.gather(agents.of(first), agents.of(first))
+        assert a is b is await agents.of(first)
+        await agents.of(second)
+        assert len(agents) == 2  # a call may still need the first
+
+        now_s[0] = ANA.definition.limits.duration_s + AFTER_CALL_S + 1.0
+        assert await agents.of(second)
+        assert len(agents) == 1
+        assert await agents.of(first) is not a
+    finally:
+        await agents.close()
+        await shared.close()
+        gc.collect()
+
+
+async def test_who_gives_up_waiting_does_not_stop_the_building(sqlite: Database) -> None:
+    shared = SharedProviders(LOCAL, InProcessCache(clock=lambda: 0.0))
+    await shared.open()
+    agents = ReadyAgents(shared, load_agent(), clock=lambda: 0.0)
+    try:
+        version = await _published(sqlite, ANA, await an_organisation(sqlite), "Ana")
+        waiting = asyncio.create_task(agents.of(version))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await eventually(lambda: len(agents) == 1)
+    finally:
+        await agents.close()
+        await shared.close()
+        gc.collect()
+
+
+async def test_the_default_agents_own_version_is_not_built_twice(sqlite: Database) -> None:
+    shared = SharedProviders(LOCAL, InProcessCache(clock=lambda: 0.0))
+    agents = ReadyAgents(shared, load_agent(), clock=lambda: 0.0)
+    version = await _published(sqlite, load_agent(), await an_organisation(sqlite), "Demo")
+
+    assert await agents.of(version) is agents.default
+    await agents.close()
+
+
+@pytest.mark.parametrize(
+    ("number", "country"), [("+34612345678", "ES"), ("+353851234567", "IE"), ("anonymous", ""), ("+999", "")]
+)
+def test_whom_the_agent_talks_to_is_known_by_the_number(number: str, country: str) -> None:
+    assert country_of(number) == country
