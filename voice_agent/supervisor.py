@@ -1,7 +1,7 @@
 """Several processes behind one port: a parent binds it, starts workers that all accept on it, and looks after them.
 
-A worker that dies is started again, at once the first time, later and later where it keeps dying; its calls come back
-through the shared port to another one. SIGTERM goes on to the workers, which drain; a second one too. The parent ends
+A worker that dies is started again, in a moment the first time, later and later where it keeps dying; its calls come
+back through the shared port to another one. SIGTERM goes on to the workers, which drain; a second one too. The parent ends
 when the last of them has. Should the parent itself be killed, the workers notice that their standard input has closed,
 and drain.
 
@@ -28,6 +28,10 @@ LONG_ENOUGH_S = 10.0
 
 RESTART_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Waits before a worker is started again, by how often in a row it died early."""
+
+TAKE_OVER_S = 3.0
+"""For so long those that still run have the machine for themselves: a start takes seconds of CPU, calls that come back
+cannot wait for it."""
 
 OVERTIME_S = 20.0
 """A worker that is at it so long after its deadline, or after the second signal, is stuck, and is killed."""
@@ -123,9 +127,13 @@ class Supervisor:
             if self._is_ending.is_set():
                 return
             early_deaths = 0 if loop.time() - began_at >= LONG_ENOUGH_S else early_deaths + 1
-            delay_s = RESTART_S[min(early_deaths, len(RESTART_S)) - 1] if early_deaths else 0.0
+            delay_s = self._delay_s(early_deaths)
             log.error("worker_died", slot=slot, pid=process.pid, status=status, restart_in_s=delay_s)
             await self._pause(delay_s)
+
+    def _delay_s(self, early_deaths: int) -> float:
+        delay_s = RESTART_S[min(early_deaths, len(RESTART_S)) - 1] if early_deaths else 0.0
+        return max(delay_s, TAKE_OVER_S) if self._running else delay_s
 
     async def _pause(self, seconds: float) -> None:
         try:
