@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from tests.calls.stored_calls import NOW, POLICY, SID, OneAgent, a_stored_call, reread
+from tests.calls.stored_calls import NOW, POLICY, SID, OneAgent, a_stored_call, an_organisation, reread
 from tests.contracts.eventually import eventually
 from tests.fakes.carrier import FakeCarrier
 from voice_agent.calls import repository
@@ -75,9 +75,9 @@ def receipt(status: str, *, call_id: UUID | None = None, sid: str = SID, source:
     )
 
 
-def verdict(answered_by: str) -> Receipt:
+def verdict(answered_by: str, *, sid: str = SID) -> Receipt:
     return Receipt(
-        source="machine_detection", call_sid=SID, dedupe_key=f"{SID}:machine", event=answered_by,
+        source="machine_detection", call_sid=sid, dedupe_key=f"{sid}:machine", event=answered_by,
         report=CarrierReport(answered_by=answered_by), payload={}, received_at=NOW,
     )  # fmt: skip
 
@@ -96,17 +96,31 @@ async def test_a_call_is_followed_to_its_end(world: World) -> None:
         assert (await session.get_one(SpendRow, call.id)).settled == 2 * POLICY.cost_per_minute
 
 
-async def test_f21_every_order_ends_alike(world: World) -> None:
+async def test_f21_all_120_orders_of_five_events_end_alike(world: World) -> None:
+    """The four of a call's life and the verdict on who answered, each a second time after all of them."""
+    org_id = await an_organisation(world.database)
     ends = set()
-    for number, order in enumerate(itertools.permutations(LIFE)):
+    for number, order in enumerate(itertools.permutations((*LIFE, "machine"))):
         sid = f"CA{number:032}"
-        call = await a_stored_call(world.database)
-        await world.take(*(receipt(status, call_id=call.id, sid=sid) for status in order))
+        call = await a_stored_call(world.database, org_id=org_id)
+        receipts = [
+            verdict("machine_start", sid=sid) if event == "machine" else receipt(event, call_id=call.id, sid=sid)
+            for event in order
+        ]
+        await world.take(*receipts, receipts[number % 5])
         stored = await reread(world.database, call.id)
-        ends.add((stored.state, stored.outcome, stored.ringing_at, stored.answered_at, stored.ended_at, stored.talk_s))
+        ends.add(
+            (
+                stored.state, stored.outcome, stored.answered_by, stored.ringing_at, stored.answered_at,
+                stored.ended_at, stored.talk_s,
+            )
+        )  # fmt: skip
 
     assert len(ends) == 1
-    assert len(world.ended) == 24
+    assert next(iter(ends))[:3] == ("ended", "voicemail", "machine_start")
+    assert len(world.ended) == 120
+    assert sum(event.copies for event in await world.events()) == 6 * 120
+    assert not [event for event in await world.events() if event.call_id is None]
 
 
 async def test_f20_ten_copies_of_each_at_once_have_one_effect(world: World) -> None:
@@ -200,3 +214,40 @@ async def test_a_call_ended_by_our_own_hand_stays_ended(world: World) -> None:
     stored = await reread(world.database, call.id)
     assert (stored.state, stored.end_reason, stored.talk_s) == ("ended", "transport_lost", 61)
     assert world.ended == [call.id]
+
+
+async def test_what_a_call_cost_is_settled_again_when_the_carrier_tells_more(world: World) -> None:
+    """First ended by our own hand, then its length by callback, then its price by a look."""
+    call = await a_stored_call(world.database, state="in_progress", call_sid=SID)
+
+    async def end(session: AsyncSession, row: CallRow) -> bool:
+        await world.processor.end(session, row, at=NOW, outcome=None, reason="transport_lost")
+        return True
+
+    async def settled() -> int | None:
+        async with world.database.read() as session:
+            return (await session.get_one(SpendRow, call.id)).settled
+
+    assert await world.processor.change(call.id, end)
+    assert await settled() == 0
+    await world.take(receipt("completed"))
+    assert await settled() == 2 * POLICY.cost_per_minute
+    priced = msgspec.structs.replace(receipt("completed", source="poll"), report=CarrierReport(price=17_500))
+    await world.take(priced)
+    assert await settled() == 17_500
+    assert world.ended == [call.id]
+
+
+async def test_a_change_that_is_none_is_not_told(world: World) -> None:
+    call = await a_stored_call(world.database)
+
+    async def nothing(_: AsyncSession, __: CallRow) -> bool:
+        return False
+
+    assert not await world.processor.change(call.id, nothing)
+    assert not await world.processor.change(an_unknown_call(), nothing)
+    assert world.changed == []
+
+
+def an_unknown_call() -> UUID:
+    return UUID(int=1)

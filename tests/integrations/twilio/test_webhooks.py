@@ -1,5 +1,7 @@
 """The webhooks' answers, by signed requests to the routes; tests/end_to_end asks them over sockets."""
 
+import random
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import uuid4
@@ -8,11 +10,15 @@ from xml.etree import ElementTree
 import httpx
 import pytest
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from sqlalchemy import select
 
 from tests.calls.live_world import make_service
 from tests.calls.stored_calls import NOW, OURS, POLICY, SPAIN, OneAgent, a_stored_call, an_organisation, reread
+from tests.contracts.eventually import eventually
 from tests.fakes.carrier import FakeCarrier
+from tests.integrations.twilio.test_signature import PROXIES
+from tests.servers.stalling import stalled
 from voice_agent.calls.inbox import Inbox
 from voice_agent.calls.processor import CallProcessor
 from voice_agent.calls.reception import Reception
@@ -31,7 +37,7 @@ from voice_agent.integrations.twilio.webhooks import LARGEST_BODY_BYTES, TwilioW
 from voice_agent.media_stream.connection import Upgrade
 from voice_agent.sandbox.carrier.webhooks import signature
 from voice_agent.storage.database import Database
-from voice_agent.storage.tables import CallRow
+from voice_agent.storage.tables import CallRow, CarrierEventRow
 
 PUBLIC = "https://calls.example.org"
 TOKEN = "0123456789abcdef0123456789abcdef"
@@ -41,13 +47,15 @@ CALL = "CA00000000000000000000000000000001"
 class World:
     """The webhooks over a database."""
 
-    def __init__(self, database: Database, spool: Spool, folder: Path, *, max_calls: int = 2) -> None:
+    def __init__(
+        self, database: Database, spool: Spool, folder: Path, *, max_calls: int = 2, patience_s: float = 10.0
+    ) -> None:
         self.database = database
         self.live = make_service(spool, folder, max_calls=max_calls)
         self.carrier = FakeCarrier()
         self.processor = CallProcessor(database, self.carrier, OneAgent(), policy=POLICY)
-        self.inbox = Inbox(self.processor.take, folder / "inbox")
-        self.reception = Reception(database, self.live, self.inbox, clock=lambda: NOW)
+        self.inbox = Inbox(self.processor.take, folder / "inbox", patience_s=patience_s, retry_s=0.01)
+        self.reception = Reception(database, self.live, self.inbox, clock=lambda: NOW, patience_s=patience_s)
         self.webhooks = TwilioWebhooks(
             self.reception,
             self.inbox,
@@ -59,10 +67,18 @@ class World:
         self.app = FastAPI()
         self.app.include_router(self.webhooks.router)
 
+    def client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://inside")
+
+    async def send(
+        self, path: str, form: dict[str, str], signed: str, headers: list[tuple[str, str]]
+    ) -> httpx.Response:
+        async with self.client() as client:
+            return await client.post(path, data=form, headers=[*headers, ("X-Twilio-Signature", signed)])
+
     async def post(self, path: str, form: dict[str, str], *, token: str = TOKEN) -> httpx.Response:
-        transport = httpx.ASGITransport(self.app)
         headers = {"X-Twilio-Signature": signature(token, PUBLIC + path, form)}
-        async with httpx.AsyncClient(transport=transport, base_url="http://inside") as client:
+        async with self.client() as client:
             return await client.post(path, data=form, headers=headers)
 
     async def call(self, call_sid: str = CALL) -> CallRow:
@@ -73,6 +89,37 @@ class World:
         await self.reception.close()
         await self.inbox.close()
         await self.processor.close()
+
+
+def hook_paths(world: World) -> list[str]:
+    return [route.path for route in world.webhooks.router.routes if isinstance(route, APIRoute)]
+
+
+FORGERIES = ("no signature", "wrong token", "tampered body", "other path", "other field twice", "noise", "base64 noise")
+
+
+def forged(
+    kind: str, path: str, form: dict[str, str], twisted: random.Random
+) -> tuple[dict[str, str | list[str]], dict[str, str]]:
+    """Return a body and headers that are not what Twilio sent."""
+    genuine = signature(TOKEN, PUBLIC + path, form)
+    sent: dict[str, str | list[str]] = {**form}
+    match kind:
+        case "no signature":
+            return sent, {}
+        case "wrong token":
+            genuine = signature(f"{twisted.getrandbits(128):032x}", PUBLIC + path, form)
+        case "tampered body":
+            sent["CallSid"] = f"CA{twisted.getrandbits(128):032x}"
+        case "other path":
+            genuine = signature(TOKEN, PUBLIC + path + "/x", form)
+        case "other field twice":
+            sent["CallStatus"] = ["completed", f"in-progress-{twisted.random()}"]
+        case "noise":
+            genuine = "".join(chr(twisted.randrange(33, 127)) for _ in range(28))
+        case _:
+            genuine = b64encode(twisted.randbytes(20)).decode()
+    return sent, {"X-Twilio-Signature": genuine}
 
 
 @pytest.fixture
@@ -208,6 +255,80 @@ async def test_f23_a_path_is_not_read_before_the_signature(world: World, subject
     for path in (f"/twilio/calls/{uuid4()}/{subject}", f"/twilio/calls/nonsense/{subject}"):
         assert (await world.post(path, {"CallSid": CALL}, token="f" * 32)).status_code == 403
         assert (await world.post(path, {"CallSid": CALL})).status_code in {200, 204}
+
+
+@pytest.mark.parametrize("headers", PROXIES.values(), ids=PROXIES.keys())
+async def test_f23_every_hook_behind_every_proxy(
+    sqlite: Database, tmp_path: Path, headers: list[tuple[str, str]]
+) -> None:
+    """What a proxy writes about the address is believed by none; what Twilio signed is, by all."""
+    with Spool() as spool:
+        world = World(sqlite, spool, tmp_path)
+        await an_organisation(sqlite)
+        call = await a_stored_call(sqlite)
+        told = [value for name, value in headers if name in {"host", "x-forwarded-host"}]
+        paths = [path.replace("{call_id}", str(call.id)) for path in hook_paths(world)]
+        assert len(paths) == 11
+        for path in paths:
+            form = {"CallSid": CALL, "CallStatus": "ringing"}
+            genuine = signature(TOKEN, PUBLIC + path, form)
+            assert (await world.send(path, form, genuine, headers)).status_code in {200, 204}
+            for host in {*told, "evil.example.net"} - {"calls.example.org"}:
+                moved = signature(TOKEN, f"https://{host}{path}", form)
+                assert (await world.send(path, form, moved, headers)).status_code == 403
+        await world.close()
+
+
+async def test_f23_5000_forged_requests_are_refused_and_leave_nothing(sqlite: Database, tmp_path: Path) -> None:
+    with Spool() as spool:
+        world = World(sqlite, spool, tmp_path)
+        call = await a_stored_call(sqlite, state="in_progress", call_sid=CALL)
+        paths = [path.replace("{call_id}", str(call.id)) for path in hook_paths(world)]
+        form = {"CallSid": CALL, "CallStatus": "completed", "AnsweredBy": "human"}
+        twisted = random.Random(7)
+        async with world.client() as client:
+            for number in range(5_000):
+                path = paths[number % len(paths)]
+                sent, header = forged(FORGERIES[number % len(FORGERIES)], path, form, twisted)
+                answer = await client.post(path, data=sent, headers=header)
+                assert (answer.status_code, answer.content) == (403, b""), (number, path)
+        await world.close()
+
+        assert (await reread(sqlite, call.id)).revision == call.revision
+        async with sqlite.read() as session:
+            assert (await session.scalars(select(CarrierEventRow))).all() == []
+        assert not (tmp_path / "inbox").exists()
+
+
+async def test_f23_only_post_is_answered(world: World) -> None:
+    async with world.client() as client:
+        for path in hook_paths(world):
+            for method in ("GET", "PUT", "DELETE", "HEAD"):
+                header = {"X-Twilio-Signature": signature(TOKEN, PUBLIC + path, {})}
+                assert (await client.request(method, path, headers=header)).status_code == 405
+
+
+async def test_f40_every_hook_is_answered_while_the_database_stands_still(database: Database, tmp_path: Path) -> None:
+    with Spool() as spool:
+        world = World(database, spool, tmp_path, patience_s=0.05)
+        call = await a_stored_call(database, state="in_progress", call_sid=CALL)
+        async with stalled(database):
+            for path in hook_paths(world):
+                form = {"CallSid": CALL, "CallStatus": "in-progress", "StreamEvent": "stream-started"}
+                answer = await world.post(path.replace("{call_id}", str(call.id)), form)
+                assert answer.status_code in {200, 204}
+                if path in {VOICE_PATH, AFTER_STREAM_PATH} or path.endswith("answer"):
+                    assert "<Stream" in answer.text
+        await eventually(lambda: not world.inbox.is_behind)
+        await world.close()
+
+
+async def test_what_callers_choose_themselves_can_be_stored(world: World) -> None:
+    await an_organisation(world.database)
+    odd = "\0Jos\u00e9 \U0001f600 \u202e \ud7ff"
+    answer = await world.post(VOICE_PATH, {"CallSid": CALL, "To": OURS, "From": "sip:\0x@y", "CallerName": odd})
+    assert answer.status_code == 200
+    assert (await world.call()).from_number == "sip:x@y"
 
 
 async def test_a_body_that_no_callback_has_is_not_read_to_its_end(world: World) -> None:
