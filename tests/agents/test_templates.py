@@ -18,7 +18,16 @@ def test_every_template_can_hold_a_call_once_what_it_requires_is_given() -> None
         assert all(use.lines.all())
 
 
-def test_whoever_calls_out_says_first_that_it_is_a_machine() -> None:
+def test_every_agent_says_first_that_it_is_a_machine() -> None:
     for template in templates():
         definition = msgspec.convert(template["definition"], AgentDefinition)
-        assert bool(definition.disclosure) is not template["key"].startswith("reception")
+        machine = {"en": "virtual assistant", "es": "asistente virtual"}[definition.language]
+        values = dict.fromkeys(definition.variables, "Ana")
+
+        assert machine in filled(definition, values).lines.greeting.partition(".")[0]
+
+
+def test_nothing_is_said_with_a_gap_where_only_what_is_required_was_given() -> None:
+    for template in templates():
+        definition = msgspec.convert(template["definition"], AgentDefinition)
+        assert all(variable.is_required or variable.default for variable in definition.variables.values())
