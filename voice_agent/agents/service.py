@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from voice_agent.agents import repository
@@ -34,11 +35,14 @@ class AgentService:
     async def create(
         self, session: AsyncSession, principal: Principal, name: str, agent: Agent, *, note: str = ""
     ) -> tuple[AgentRow, AgentVersionRow]:
-        """Return a new agent with its first draft. Raises AgentDefinitionError."""
+        """Return a new agent with its first draft. Raises AgentDefinitionError, or Conflict for a name in use."""
         now = self._clock()
         row = AgentRow(id=new_id(), org_id=principal.org_id, name=name, created_at=now, updated_at=now)
         session.add(row)
-        await session.flush()
+        try:
+            await session.flush()
+        except IntegrityError:
+            raise Conflict("there is an agent of this name already") from None
         draft = await self._add_version(session, principal, row, agent, note=note)
         await self._audit(session, principal, "agent.create", row)
         return row, draft

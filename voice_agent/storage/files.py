@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import os
 import re
+import stat
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import AsyncIterator, Callable
@@ -121,7 +122,8 @@ class LocalStorage:
         except OSError as error:
             raise StorageError(f"the file could not be stored: {error.strerror}") from error
         finally:
-            new.unlink(missing_ok=True)
+            if new.exists():
+                new.unlink()
         return StoredFile(key=key, size_bytes=sent[0], sha256=sent[1])
 
     async def read(self, key: str, *, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
@@ -148,6 +150,8 @@ class LocalStorage:
             status = await asyncio.to_thread(path.stat)
         except OSError as error:
             raise _missing(error) from error
+        if not stat.S_ISREG(status.st_mode):
+            raise FileNotStored("there is no such file")
         return StoredFile(key=key, size_bytes=status.st_size)
 
     async def delete(self, key: str) -> None:
