@@ -13,7 +13,7 @@ from tests.calls.stored_calls import NOW, SID, a_call, an_organisation
 from tests.contracts.eventually import eventually
 from tests.fakes.call_control import FakeCallControl
 from voice_agent.agents.files import Agent, load_agent
-from voice_agent.agents.model import Variable
+from voice_agent.agents.model import RecordingRule, Variable
 from voice_agent.agents.service import AgentService
 from voice_agent.auth.principal import system
 from voice_agent.calls.session import CallPlan
@@ -79,14 +79,20 @@ def _greeting(plan: CallPlan) -> str:
 async def test_a_call_is_held_by_the_version_it_points_at_with_its_own_values(
     planner: CallPlanner, database: Database
 ) -> None:
-    version = await _published(database, ANA, await an_organisation(database), "Ana")
+    unrecorded = msgspec.structs.replace(ANA.definition, recording=RecordingRule(enabled=False))
+    agent = msgspec.structs.replace(ANA, definition=unrecorded)
+    version = await _published(database, agent, await an_organisation(database), "Ana")
     await _call_of(database, version, name="Ana {{name}}")
 
-    assert _greeting(await planner.plan(STARTED)) == "Hola, I mean hello, Ana {{name}}."
+    plan = await planner.plan(STARTED)
+    assert _greeting(plan) == "Hola, I mean hello, Ana {{name}}."
+    assert not plan.is_recorded
 
 
 async def test_a_call_that_nobody_knows_is_held_by_the_default_agent(planner: CallPlanner) -> None:
-    assert _greeting(await planner.plan(STARTED)) == load_agent().definition.lines.greeting
+    plan = await planner.plan(STARTED)
+    assert _greeting(plan) == load_agent().definition.lines.greeting
+    assert plan.is_recorded
 
 
 async def test_f40_a_call_is_held_though_the_database_is_away() -> None:

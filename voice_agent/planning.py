@@ -202,6 +202,7 @@ class CallPlanner:
             mind=providers.mind(use),
             control=self._control(started.call_sid, use.language),
             agent=use.name,
+            is_recorded=use.recording.enabled,
         )
 
     def expect(self, version: AgentVersionRow, variables: Mapping[str, str]) -> None:

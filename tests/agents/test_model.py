@@ -1,5 +1,7 @@
 """An agent's definition: what has to be there, what is filled in, what is refused."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -66,6 +68,22 @@ def test_a_value_is_never_read_as_a_template_again() -> None:
     values = values_for(REMINDER, {"name": "{{day}} \\1"})
 
     assert filled(REMINDER, values).prompt == "Remind {{day}} \\1 of tomorrow."
+
+
+def test_the_page_about_agents_names_every_field_and_number_and_its_example_works() -> None:
+    page = (Path(__file__).parents[2] / "docs/agents.md").read_text("utf-8")
+    example = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert example is not None
+    check(msgspec.yaml.decode(example[1], type=AgentDefinition))
+
+    fields = AgentDefinition.__struct_fields__ + PROFILES["normal"].__struct_fields__
+    assert [name for name in fields if f"`{name}`" not in page] == []
+    rows = [row.split(" | ") for row in page.splitlines() if row.startswith("| `") and "_s` |" in row]
+    shown = {row[0].strip("| `"): [float(number) for number in row[1:4]] for row in rows if "," not in row[0]}
+    assert shown == {
+        name: [getattr(PROFILES[profile], name) for profile in ("quick", "normal", "patient")] for name in shown
+    }
+    assert len(shown) == 6
 
 
 def test_the_first_line_is_the_one_of_the_country_that_is_talked_to() -> None:

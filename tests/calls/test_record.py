@@ -51,6 +51,20 @@ def test_every_file_of_a_call_lies_in_its_folder(tmp_path: Path) -> None:
     assert files.folder == tmp_path / "calls" / "CA1"
 
 
+def test_a_call_that_is_not_recorded_leaves_no_sound_but_all_the_rest(tmp_path: Path) -> None:
+    files = call_files(tmp_path, "CA1")
+    with Spool() as spool:
+        record = CallRecord(spool, files, IDENTITY, SETTINGS, is_recorded=False)
+        for _ in range(100):
+            record.hear_caller(CALLER)
+            record.hear_agent(AGENT)
+        record.close()
+
+    assert {path.name for path in files.folder.iterdir()} == {
+        "events.jsonl", "latency.json", "transcript.json", "transcript.txt",
+    }  # fmt: skip
+
+
 def test_the_log_replays_and_knows_who_answered(tmp_path: Path) -> None:
     _recorded(tmp_path)
     path = call_files(tmp_path, "CA1").event_log

@@ -63,7 +63,7 @@ class RecordingRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
     enabled: bool = True
     consent_line: str = ""
-    """Said before anything else; empty where the law does not ask for it."""
+    """Said before the first line where calls are recorded; empty where the law does not ask for it."""
 
 
 class AgentDefinition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -102,7 +102,7 @@ class AgentDefinition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     limits: Limits = msgspec.field(default_factory=Limits)
     variables: dict[str, Variable] = msgspec.field(default_factory=dict)
     disclosure: str = ""
-    """Said first in every call and never cut from it, such as that the caller talks to a machine."""
+    """Said first in every call, whatever its first line is, such as that the caller talks to a machine."""
 
     recording: RecordingRule = msgspec.field(default_factory=RecordingRule)
 

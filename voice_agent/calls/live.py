@@ -153,7 +153,7 @@ class LiveCalls:
 
     def _record(self, files: CallFiles, identity: CallIdentity, plan: CallPlan) -> CallRecord:
         copy = None if self._ledger is None else self._ledger.shipper.copy(identity.call_sid, files)
-        return CallRecord(self._spool, files, identity, plan.settings, copy)
+        return CallRecord(self._spool, files, identity, plan.settings, copy, is_recorded=plan.is_recorded)
 
     async def _note_end(self, call_sid: str) -> None:
         if self._ledger is not None:

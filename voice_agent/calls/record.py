@@ -121,8 +121,10 @@ class CallRecord:
         identity: CallIdentity,
         settings: TurnSettings,
         copy: LineCopy | None = None,
+        *,
+        is_recorded: bool = True,
     ) -> None:
-        """`copy` is given every line of the event log that is written."""
+        """`copy` is given every line of the event log that is written; without `is_recorded` no sound is kept."""
         self._spool = spool
         self._files = files
         self._identity = identity
@@ -140,7 +142,7 @@ class CallRecord:
             ),
             copy,
         )
-        self._recorder = CallRecorder(spool, files.recording)
+        self._recorder = CallRecorder(spool, files.recording) if is_recorded else None
         self._transcript = TranscriptBuilder()
         self._latency = LatencyTracker()
         self._caller = bytearray()
@@ -171,7 +173,8 @@ class CallRecord:
 
     def hear_agent(self, mulaw: bytes) -> None:
         """Record what the caller heard; it has no gaps."""
-        self._recorder.write_agent(self._agent_samples, mulaw)
+        if self._recorder is not None:
+            self._recorder.write_agent(self._agent_samples, mulaw)
         self._agent_samples += len(mulaw)
 
     # --- the end ----------------------------------------------------------------------------------------------
@@ -185,11 +188,13 @@ class CallRecord:
         self._write_transcript()
         report = LatencyReport(summarise(self._latency.turns), self._latency.speculations, self._latency.turns)
         self._spool.replace(self._files.latency, _indented(report))
-        self._recorder.close(max(self._caller_samples, self._agent_samples))
+        if self._recorder is not None:
+            self._recorder.close(max(self._caller_samples, self._agent_samples))
         self._log.close()
 
     def _write_caller(self) -> None:
-        self._recorder.write_caller(self._caller_samples, bytes(self._caller))
+        if self._recorder is not None:
+            self._recorder.write_caller(self._caller_samples, bytes(self._caller))
         self._caller_samples += len(self._caller)
         self._caller.clear()
 

@@ -48,6 +48,9 @@ class CallPlan(msgspec.Struct, frozen=True, kw_only=True):
     agent: str = ""
     """The agent's name."""
 
+    is_recorded: bool = True
+    """Whether the call's sound is kept; its event log and transcript always are."""
+
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     """A call that can begin."""
