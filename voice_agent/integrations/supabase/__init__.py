@@ -1,0 +1,1 @@
+"""Supabase: its users' access tokens."""

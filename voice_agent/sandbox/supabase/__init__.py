@@ -1,0 +1,1 @@
+"""Doubles of Supabase's services on a real port."""
