@@ -253,6 +253,7 @@ class JobsSettings(_Area):
         pattern=r"[a-z0-9-]{1,32}",
         description="Name of this process among those that run jobs, the same after a restart, no two alike at a time.",
     )
+    at_once: int = Field(10, ge=1, le=100, description="Jobs that this process runs at a time.")
 
 
 class CallsSettings(_Area):

@@ -1,1 +1,1 @@
-"""Work that outlives the request that asked for it."""
+"""Work that outlives the request that asked for it. `service` is what the others use."""

@@ -1,171 +1,130 @@
-"""Jobs: written down in the transaction that needs them, run after it, until they are done.
+"""The SQL of jobs: rows that are written in the transaction of what needs them, and what becomes of them.
 
-How it works
-------------
-A job is a row. It is inserted with the caller's session, so it exists if and only if what it belongs to does. A runner
-claims due rows for `LEASE`, runs each kind's handler, and deletes the row when the handler returns. A handler that
-raises is run again, later each time; after its last try the row stays, marked failed, for somebody to look at. A
-process that is killed keeps its claim until the lease ends; then another one runs the job again. So a handler runs at
-least once: it must do its work so that twice is once.
-
-Any number of processes run jobs from one database. This is not a workflow engine: a job has one step.
+Nothing here commits. What a run reports is bound to its number, so that a run which was given up, and comes back,
+changes nothing.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Generic, TypeVar
 
 import msgspec
-import structlog
-from sqlalchemy import delete, select, update
+from sqlalchemy import Delete, Update, delete, func, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from voice_agent.errors import DatabaseUnavailable, VoiceAgentError
-from voice_agent.storage.database import Database
+from voice_agent.jobs.model import MAX_ID_CHARS, SEPARATOR, FailedJob, Run
 from voice_agent.storage.tables import JobRow
 
-log = structlog.get_logger(__name__)
-
-POLL_S = 0.5
-"""Between two looks for due jobs: an index scan."""
-
-LEASE = timedelta(minutes=15)
-"""The longest a job may take; then it counts as abandoned."""
-
-AT_ONCE = 4
-"""Jobs of one process that run at a time."""
-
-FIRST_DELAY_S = 2.0
-LONGEST_DELAY_S = 3_600.0
-
-_Payload = TypeVar("_Payload", bound=msgspec.Struct)
-
-
-class Handler(msgspec.Struct, Generic[_Payload], frozen=True, kw_only=True):
-    """What runs the jobs of one kind."""
-
-    payload: type[_Payload]
-    run: Callable[[_Payload], Awaitable[None]]
-    tries: int = 100
-    """With doubling delays up to an hour: three and a half days."""
-
-
-async def request(
-    session: AsyncSession, kind: str, payload: msgspec.Struct, *, job_id: str, delay: timedelta = timedelta()
-) -> None:
-    """Have a job run once the session's transaction is committed. The same `job_id` a second time changes nothing."""
-    now = datetime.now(UTC)
-    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
-    statement = insert(JobRow).values(
-        id=job_id,
-        kind=kind,
-        payload=msgspec.to_builtins(payload),
-        created_at=now,
-        due_at=now + delay,
-        tries=0,
-        error="",
-    )
-    await session.execute(statement.on_conflict_do_nothing(index_elements=[JobRow.id]))
+MAX_ERROR_CHARS = 500
 
 
 class JobOutbox:
-    """`request` as an object: implements `calls.service.JobRequests`."""
+    """Every statement about jobs."""
 
-    async def request(self, session: AsyncSession, kind: str, payload: msgspec.Struct, *, job_id: str) -> None:
-        """Have a job run once the session's transaction is committed."""
-        await request(session, kind, payload, job_id=job_id)
-
-
-class JobRunner:
-    """Runs the jobs of the kinds that it is given. One for a process."""
-
-    def __init__(
-        self, database: Database, handlers: Mapping[str, Handler[Any]], *, worker: str, poll_s: float = POLL_S
+    async def request(
+        self, session: AsyncSession, kind: str, payload: msgspec.Struct, *, job_id: str, delay_s: float = 0.0
     ) -> None:
-        """`worker` names this process in the rows that it claims."""
-        self._database = database
-        self._handlers = handlers
-        self._worker = worker
-        self._poll_s = poll_s
-        self._loop: asyncio.Task[None] | None = None
+        """Have a job run once the session's transaction is committed. The same `job_id` a second time changes nothing.
 
-    def start(self) -> None:
-        """Run jobs from now on, in the background."""
-        self._loop = asyncio.create_task(self._run(), name="jobs")
-
-    async def close(self) -> None:
-        """Stop; a job that is running is broken off and run again later. Safe to call twice."""
-        if self._loop is not None:
-            self._loop.cancel()
-            await asyncio.gather(self._loop, return_exceptions=True)
-            self._loop = None
-
-    async def _run(self) -> None:
-        while True:
-            try:
-                claimed = await self.run_due()
-            except DatabaseUnavailable as error:
-                log.warning("jobs_wait_for_the_database", error=str(error))
-                claimed = 0
-            if not claimed:
-                await asyncio.sleep(self._poll_s)
-
-    async def run_due(self) -> int:
-        """Run the jobs that are due, `AT_ONCE` at a time; return how many were claimed."""
-        jobs = await self._claim()
-        async with asyncio.TaskGroup() as group:
-            for job in jobs:
-                group.create_task(self._do(job), name=f"job-{job.kind}")
-        return len(jobs)
-
-    async def _claim(self) -> list[JobRow]:
+        `delay_s` is the least that it waits. Raises ValueError where the id is empty, too long or has a "#".
+        """
+        if not 0 < len(job_id) <= MAX_ID_CHARS or SEPARATOR in job_id:
+            raise ValueError(f"a job's id has 1 to {MAX_ID_CHARS} characters and no {SEPARATOR}")
         now = datetime.now(UTC)
-        is_free = JobRow.lease_until.is_(None) | (JobRow.lease_until < now)
-        due = (
-            select(JobRow.id)
-            .where(JobRow.kind.in_(self._handlers), JobRow.due_at <= now, JobRow.failed_at.is_(None), is_free)
-            .order_by(JobRow.due_at)
-            .limit(AT_ONCE)
-            .with_for_update(skip_locked=True)
+        insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+        statement = insert(JobRow).values(
+            id=job_id,
+            kind=kind,
+            payload=msgspec.to_builtins(payload),
+            created_at=now,
+            due_at=now + timedelta(seconds=delay_s),
+            run=0,
+            tries=0,
+            error="",
         )
-        async with self._database.write() as session:
-            ids = (await session.scalars(due)).all()
-            if not ids:
-                return []
-            claim = (
-                update(JobRow)
-                .where(JobRow.id.in_(ids))
-                .values(lease_until=now + LEASE, worker=self._worker, tries=JobRow.tries + 1)
-                .returning(JobRow)
-            )
-            return list((await session.scalars(claim)).all())
+        await session.execute(statement.on_conflict_do_nothing(index_elements=[JobRow.id]))
 
-    async def _do(self, job: JobRow) -> None:
-        handler = self._handlers[job.kind]
-        try:
-            await handler.run(msgspec.convert(job.payload, handler.payload))
-        except (VoiceAgentError, OSError, TimeoutError, msgspec.ValidationError) as error:
-            await self._put_off(job, handler, error)
-        else:
-            async with self._database.write() as session:
-                await session.execute(delete(JobRow).where(JobRow.id == job.id))
+    # --- handing over -----------------------------------------------------------------------------------------
+    async def has_due(self, session: AsyncSession, now: datetime) -> bool:
+        """Tell whether a job is due."""
+        return (await session.scalar(select(JobRow.id).where(*_is_due(now)).limit(1))) is not None
 
-    async def _put_off(self, job: JobRow, handler: Handler[Any], error: Exception) -> None:
-        now = datetime.now(UTC)
-        is_last = job.tries >= handler.tries
-        delay_s = min(LONGEST_DELAY_S, FIRST_DELAY_S * 2 ** min(job.tries - 1, 20))
-        text = f"{type(error).__name__}: {error}"[:500]
-        log.error("job_failed" if is_last else "job_put_off", job=job.id, kind=job.kind, tries=job.tries, error=text)
-        async with self._database.write() as session:
-            await session.execute(
-                update(JobRow)
-                .where(JobRow.id == job.id)
-                .values(
-                    lease_until=None,
-                    due_at=now + timedelta(seconds=delay_s),
-                    failed_at=now if is_last else None,
-                    error=text,
-                )
-            )
+    async def hand_over(self, session: AsyncSession, now: datetime, *, limit: int) -> list[Run]:
+        """Mark due jobs as handed over, the oldest first, and return their runs: they are the caller's to pass on."""
+        due = select(JobRow.id).where(*_is_due(now)).order_by(JobRow.due_at).limit(limit)
+        statement = (
+            update(JobRow)
+            .where(JobRow.id.in_(due.with_for_update(skip_locked=True)))
+            .values(handed_at=now, run=JobRow.run + 1)
+            .returning(JobRow.id, JobRow.run)
+        )
+        return [Run(row.id, row.run) for row in await session.execute(statement)]
+
+    async def take_back(self, session: AsyncSession, runs: Sequence[Run]) -> None:
+        """Have jobs handed over again, as another run."""
+        await session.execute(_these(update(JobRow), runs).values(handed_at=None))
+
+    async def handed_before(self, session: AsyncSession, moment: datetime, *, limit: int) -> list[Run]:
+        """Return runs that were handed over before a moment and have not ended."""
+        statement = select(JobRow.id, JobRow.run).where(JobRow.handed_at < moment, JobRow.failed_at.is_(None))
+        rows = await session.execute(statement.order_by(JobRow.handed_at).limit(limit))
+        return [Run(row.id, row.run) for row in rows]
+
+    # --- a run ------------------------------------------------------------------------------------------------
+    async def find(self, session: AsyncSession, run: Run) -> JobRow | None:
+        """Return the job of a run; None where it is done, or this is not its run any more."""
+        row = await session.get(JobRow, run.job_id)
+        return row if row is not None and row.run == run.number and row.handed_at and not row.failed_at else None
+
+    async def finish(self, session: AsyncSession, runs: Sequence[Run]) -> None:
+        """Delete jobs: they are done."""
+        await session.execute(_these(delete(JobRow), runs))
+
+    async def put_off(self, session: AsyncSession, run: Run, *, due_at: datetime, error: str) -> None:
+        """Have a job wait for its next try."""
+        changes = {"handed_at": None, "due_at": due_at, "tries": JobRow.tries + 1, "error": error[:MAX_ERROR_CHARS]}
+        await session.execute(_these(update(JobRow), [run]).values(changes))
+
+    async def fail(self, session: AsyncSession, run: Run, now: datetime, *, error: str) -> None:
+        """Keep a job as failed."""
+        changes = {"failed_at": now, "tries": JobRow.tries + 1, "error": error[:MAX_ERROR_CHARS]}
+        await session.execute(_these(update(JobRow), [run]).values(changes))
+
+    # --- for people -------------------------------------------------------------------------------------------
+    async def failed(self, session: AsyncSession, *, limit: int) -> list[FailedJob]:
+        """Return jobs that are not tried any more, those that failed last first."""
+        statement = select(JobRow).where(JobRow.failed_at.is_not(None)).order_by(JobRow.failed_at.desc())
+        return [_failed(row) for row in await session.scalars(statement.limit(limit))]
+
+    async def count(self, session: AsyncSession) -> tuple[int, int]:
+        """Return how many jobs are not done yet, and how many have failed."""
+        statement = select(func.count(), func.count(JobRow.failed_at)).select_from(JobRow)
+        everything, failed = (await session.execute(statement)).one()
+        return everything - failed, failed
+
+    async def retry(self, session: AsyncSession, job_id: str, now: datetime) -> bool:
+        """Have a failed job tried again from its beginning; False where there is none."""
+        statement = update(JobRow).where(JobRow.id == job_id, JobRow.failed_at.is_not(None))
+        changes = {"failed_at": None, "handed_at": None, "tries": 0, "due_at": now}
+        return (await session.execute(statement.values(changes).returning(JobRow.id))).first() is not None
+
+
+def _is_due(now: datetime) -> tuple[bool, ...]:
+    return (JobRow.due_at <= now, JobRow.handed_at.is_(None), JobRow.failed_at.is_(None))  # type: ignore[return-value]
+
+
+def _these(statement: "Update | Delete", runs: Sequence[Run]) -> "Update | Delete":
+    is_this_run = tuple_(JobRow.id, JobRow.run).in_([tuple(run) for run in runs])
+    return statement.where(is_this_run, JobRow.handed_at.is_not(None), JobRow.failed_at.is_(None))
+
+
+def _failed(row: JobRow) -> FailedJob:
+    return FailedJob(
+        id=row.id,
+        kind=row.kind,
+        payload=row.payload,
+        tries=row.tries,
+        error=row.error,
+        created_at=row.created_at,
+        failed_at=row.failed_at or row.created_at,
+    )

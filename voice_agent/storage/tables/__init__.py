@@ -24,7 +24,7 @@ from voice_agent.storage.tables.identity import (
     RefreshTokenRow,
     UserRow,
 )
-from voice_agent.storage.tables.processes import IdempotencyRow, JobRow, WorkerRow
+from voice_agent.storage.tables.processes import IdempotencyRow, JobRow, PeriodicRow, WorkerRow
 
 __all__ = [
     "AgentRow",
@@ -38,6 +38,7 @@ __all__ = [
     "JobRow",
     "MembershipRow",
     "OrganisationRow",
+    "PeriodicRow",
     "PhoneNumberRow",
     "RecordingRow",
     "RefreshTokenRow",

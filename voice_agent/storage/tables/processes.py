@@ -1,20 +1,23 @@
 """What processes know of each other, what they have answered already, and what is left to do."""
 
-from sqlalchemy import Index, LargeBinary, String
+from sqlalchemy import Index, LargeBinary, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from voice_agent.storage.tables.columns import Document, Moment, Reference, Row, Word
+
+_IS_THERE = text("state <> 'gone'")
 
 
 class WorkerRow(Row):
     """A running process: its last sign of life decides whether its calls and jobs are taken over."""
 
     __tablename__ = "worker"
+    __table_args__ = (Index("uq_worker_slot", "slot", unique=True, sqlite_where=_IS_THERE, postgresql_where=_IS_THERE),)
 
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
     """Of one run: slot and a random part."""
 
-    slot: Mapped[str] = mapped_column(String(32), index=True)
+    slot: Mapped[str] = mapped_column(String(32))
     """JOBS_SLOT: the same after a restart; the executor id of its jobs."""
 
     host: Mapped[str] = mapped_column(String(200))
@@ -46,7 +49,7 @@ class IdempotencyRow(Row):
 
 
 class JobRow(Row):
-    """Work for later (`jobs.outbox`); gone once it is done."""
+    """Work for later (`jobs.model`); gone once it is done."""
 
     __tablename__ = "job"
     __table_args__ = (Index("ix_job_due_at", "due_at"),)
@@ -58,13 +61,28 @@ class JobRow(Row):
     payload: Mapped[Document]
     created_at: Mapped[Moment]
     due_at: Mapped[Moment]
+    run: Mapped[int] = mapped_column(default=0)
+    """How often it was handed over to the engine of jobs."""
+
     tries: Mapped[int] = mapped_column(default=0)
+    """How often its handler has raised."""
+
     error: Mapped[str] = mapped_column(String(500), default="")
     """Of the last try."""
 
-    worker: Mapped[str | None] = mapped_column(String(64))
-    lease_until: Mapped[Moment | None]
-    """Until when `worker` has it."""
+    handed_at: Mapped[Moment | None]
+    """Since when the engine has it; None while it waits."""
 
     failed_at: Mapped[Moment | None]
     """It is not tried any more."""
+
+
+class PeriodicRow(Row):
+    """Work that comes again (`jobs.periodic`)."""
+
+    __tablename__ = "periodic"
+
+    name: Mapped[str] = mapped_column(String(40), primary_key=True)
+    due_at: Mapped[Moment]
+    worker: Mapped[str | None] = mapped_column(String(64))
+    """`WorkerRow.id` of who is at it."""

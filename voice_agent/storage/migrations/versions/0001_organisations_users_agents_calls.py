@@ -63,16 +63,23 @@ def upgrade() -> None:
         sa.Column("payload", JsonDocument, nullable=False),
         sa.Column("created_at", Instant(), nullable=False),
         sa.Column("due_at", Instant(), nullable=False),
+        sa.Column("run", sa.Integer(), nullable=False),
         sa.Column("tries", sa.Integer(), nullable=False),
         sa.Column("error", sa.String(length=500), nullable=False),
-        sa.Column("worker", sa.String(length=64), nullable=True),
-        sa.Column("lease_until", Instant(), nullable=True),
+        sa.Column("handed_at", Instant(), nullable=True),
         sa.Column("failed_at", Instant(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_job")),
     )
     with op.batch_alter_table("job", schema=None) as batch_op:
         batch_op.create_index("ix_job_due_at", ["due_at"], unique=False)
 
+    op.create_table(
+        "periodic",
+        sa.Column("name", sa.String(length=40), nullable=False),
+        sa.Column("due_at", Instant(), nullable=False),
+        sa.Column("worker", sa.String(length=64), nullable=True),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_periodic")),
+    )
     op.create_table(
         "organisation",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -94,7 +101,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_worker")),
     )
     with op.batch_alter_table("worker", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_worker_slot"), ["slot"], unique=False)
+        batch_op.create_index(
+            "uq_worker_slot",
+            ["slot"],
+            unique=True,
+            sqlite_where=sa.text("state <> 'gone'"),
+            postgresql_where=sa.text("state <> 'gone'"),
+        )
 
     op.create_table(
         "agent",

@@ -1,0 +1,118 @@
+"""Doing one run of a job: its handler, and what becomes of the job by that."""
+
+import asyncio
+import random
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import structlog
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from voice_agent.jobs.model import JobContext, JobKind, Retry, Run
+from voice_agent.jobs.outbox import JobOutbox
+from voice_agent.jobs.persistence import persistently
+from voice_agent.storage.database import Database
+from voice_agent.storage.tables import JobRow
+
+log = structlog.get_logger(__name__)
+
+
+class UnknownKind(Exception):
+    """No handler for jobs of this kind: they come from a newer version, which runs beside this one for a while."""
+
+
+class Performer:
+    """Does runs. `perform` is what the engine calls, `running` what is being done now."""
+
+    def __init__(self, database: Database, outbox: JobOutbox, kinds: Mapping[str, JobKind[Any]]) -> None:
+        self._database = database
+        self._outbox = outbox
+        self._kinds = kinds
+        self._is_closing = False
+        self.running: dict[Run, asyncio.Task[None]] = {}
+
+    async def perform(self, run: Run) -> None:
+        """Do a run, and write down how it ended. What was done or given up before is left alone."""
+        if self._is_closing:
+            # For whoever recovers it: the engine goes on claiming until it is stopped.
+            await asyncio.get_running_loop().create_future()
+        # A task of its own, to be broken off by `abandon` as well as by the engine.
+        task = asyncio.create_task(self._perform(run), name=f"job-{run.job_id}")
+        self.running[run] = task
+        try:
+            await task
+        finally:
+            del self.running[run]
+
+    async def _perform(self, run: Run) -> None:
+        if job := await persistently(lambda: self._find(run)):
+            await self._try(run, job)
+
+    async def _find(self, run: Run) -> JobRow | None:
+        async with self._database.read() as session:
+            return await self._outbox.find(session, run)
+
+    async def _try(self, run: Run, job: JobRow) -> None:
+        kind = self._kinds.get(job.kind)
+        retry = kind.retry if kind else Retry()
+        tries = job.tries + 1
+        context = JobContext(job_id=job.id, kind=job.kind, tries=tries, is_last=tries >= retry.tries)
+        try:
+            await _handle(kind, job, context)
+        except Exception as error:  # noqa: BLE001 - the boundary of a job: whatever it raises, it is tried again
+            await self._put_off(run, context, retry, error)
+        else:
+            log.debug("job_done", job=job.id, kind=job.kind, tries=tries)
+            await persistently(lambda: self._finish(run))
+
+    async def _finish(self, run: Run) -> None:
+        async with self._database.write() as session:
+            await self._outbox.finish(session, [run])
+
+    async def _put_off(self, run: Run, context: JobContext, retry: Retry, error: Exception) -> None:
+        now = datetime.now(UTC)
+        text = f"{type(error).__name__}: {error}"
+        delay_s = retry.delay_s(context.tries, random.random())
+        if context.is_last:
+            log.error("job_failed", job=context.job_id, kind=context.kind, tries=context.tries, error=text)
+        else:
+            log.warning("job_put_off", job=context.job_id, kind=context.kind, tries=context.tries, error=text)
+
+        async def settle() -> None:
+            async with self._database.write() as session:
+                await self._settle(session, run, None if context.is_last else now + timedelta(seconds=delay_s), text)
+
+        await persistently(settle)
+
+    async def _settle(self, session: AsyncSession, run: Run, due_at: datetime | None, error: str) -> None:
+        if due_at is None:
+            await self._outbox.fail(session, run, datetime.now(UTC), error=error)
+        else:
+            await self._outbox.put_off(session, run, due_at=due_at, error=error)
+
+    # --- the end ----------------------------------------------------------------------------------------------
+    async def close(self, *, within_s: float) -> None:
+        """Begin nothing more, and let what runs finish. What does not is for `abandon`."""
+        self._is_closing = True
+        if self.running:
+            await asyncio.wait(self.running.values(), timeout=within_s)
+
+    async def abandon(self, *, within_s: float) -> None:
+        """Break off what still runs."""
+        tasks = list(self.running.values())
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            _, deaf = await asyncio.wait(tasks, timeout=within_s)
+            for task in deaf:
+                log.error("job_does_not_end", task=task.get_name())
+
+
+async def _handle(kind: JobKind[Any] | None, job: JobRow, context: JobContext) -> None:
+    if kind is None:
+        raise UnknownKind(job.kind)
+    payload = msgspec.convert(job.payload, kind.payload)
+    async with asyncio.timeout(kind.timeout_s):
+        await kind.handler(payload, context)
