@@ -21,7 +21,7 @@ import uvloop
 
 from bench.figures import Figure, figure, parser, write_figures
 from bench.phrases import known_phrases, sentences
-from bench.rig import PRODUCT, Rig
+from bench.rig import PRODUCT, Rig, cpu_s
 from voice_agent.audio.mulaw import FRAME_BYTES, RATE_HZ, decode, rms
 from voice_agent.pipeline.latency import percentile
 from voice_agent.sandbox.callers.ear import AUDIBLE_RMS
@@ -33,10 +33,16 @@ from voice_agent.sandbox.carrier.journal import StreamClosed, StreamOpened
 BEGIN_EVERY_S = 0.12
 """One call after the other: a burst of handshakes is another benchmark."""
 
-RESTART_S = 12.0
-"""From the last call's beginning to the kill: the other worker has to be up again by then."""
+SETTLE_S = 5.0
+"""From the last call's beginning to the kill, at least."""
 
-COME_BACK_S = 8.0
+RESTART_S = 60.0
+"""The longest that the other worker may take to be up again."""
+
+IDLE_SHARE = 0.2
+"""Of a core: a worker that uses less is not starting any more."""
+
+COME_BACK_S = 10.0
 """From the kill to the end of the round."""
 
 HEARD_AGAIN_S = 3.0
@@ -76,18 +82,32 @@ async def kill(calls: int, rounds: int) -> Kills:
     """Kill a worker in the middle of its calls, as often as there are rounds."""
     kills = Kills()
     ramp_s = calls * BEGIN_EVERY_S
-    renderings = await sentences(100, callers=10, limit_s=ramp_s + RESTART_S + COME_BACK_S)
+    renderings = await sentences(100, callers=10)
     async with Rig(server=(*PRODUCT, "--workers", "2")) as rig:
         await rig.teach(known_phrases(renderings))
         for _ in range(rounds):
             older, newer = sorted(rig.server.children(), key=psutil.Process.create_time)
             newer.kill()
             calling = asyncio.create_task(rig.call(renderings, calls=calls, over_s=ramp_s))
-            await asyncio.sleep(ramp_s + RESTART_S)
+            await asyncio.sleep(ramp_s + SETTLE_S)
+            await _until_there_are_two(rig.server, older)
             older.kill()
+            await asyncio.sleep(COME_BACK_S)
+            rig.hang_up()
             for call_sid, timeline in await calling:
                 _note(kills, rig, call_sid, timeline)
     return kills
+
+
+async def _until_there_are_two(parent: psutil.Process, older: psutil.Process) -> None:
+    """Return when a worker beside `older` is up and idle. Raises RuntimeError where none is in time."""
+    for _ in range(int(RESTART_S)):
+        others = [each for each in parent.children() if each.pid != older.pid]
+        used = [cpu_s(each) for each in others]
+        await asyncio.sleep(1.0)
+        if others and others[0].is_running() and used[0] > 1.0 and cpu_s(others[0]) - used[0] < IDLE_SHARE:
+            return
+    raise RuntimeError("the other worker did not start")
 
 
 def _note(kills: Kills, rig: Rig, call_sid: str, timeline: Timeline) -> None:

@@ -1,9 +1,9 @@
 """Several processes behind one port: a parent binds it, starts workers that all accept on it, and looks after them.
 
 A worker that dies is started again, in a moment the first time, later and later where it keeps dying; its calls come
-back through the shared port to another one. SIGTERM goes on to the workers, which drain; a second one too. The parent ends
-when the last of them has. Should the parent itself be killed, the workers notice that their standard input has closed,
-and drain.
+back through the shared port to another one. SIGTERM goes on to the workers, which drain; a second one too. The parent
+ends when the last of them has. Should the parent itself be killed, the workers notice that their standard input has
+closed, and drain.
 
 A worker is `python -m voice_agent.supervisor`: it reads the settings itself, so that no secret crosses a pipe.
 """

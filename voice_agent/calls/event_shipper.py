@@ -429,7 +429,11 @@ def _left_in(folder: Path, known: dict[Path, int], untouched_s: float) -> list[_
         path = files.event_log
         try:
             status = path.stat()
-            if known.get(path) == status.st_size or time.time() - status.st_mtime < untouched_s:
+            if known.get(path) == status.st_size:
+                if not files.shipped.exists():  # the lines were faster in the database than the file on the disk
+                    _mark(files, status.st_size)
+                continue
+            if time.time() - status.st_mtime < untouched_s:
                 continue
             whole = path.read_bytes().rpartition(b"\n")[0]
             if _marked(files) == len(whole) + 1:

@@ -9,7 +9,7 @@ https://supabase.com/docs/guides/database/connecting-to-postgres.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -77,6 +77,11 @@ class Database:
         self.url = url
         self.is_sqlite = url.get_backend_name() == "sqlite"
         self.is_pooled_by_transaction = not self.is_sqlite and url.port == TRANSACTION_POOLER_PORT
+        self._turn_to_write: Callable[[], AbstractAsyncContextManager[object]] = nullcontext
+        if self.is_sqlite:
+            # SQLite's writers wait in long naps, each with a connection that a reader could have: here they queue.
+            turn = asyncio.Lock()
+            self._turn_to_write = lambda: turn
         self.engine = self._sqlite_engine() if self.is_sqlite else self._postgres_engine()
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
 
@@ -111,7 +116,7 @@ class Database:
 
         Raises DatabaseUnavailable where the database cannot be reached or does not answer in time.
         """
-        async with self._open() as session:
+        async with self._turn_to_write(), self._open() as session:
             if self.is_sqlite:
                 await session.connection(execution_options=_IS_WRITE)
             yield session
