@@ -26,6 +26,7 @@ from voice_agent.api.health import health_router
 from voice_agent.auth.gate import Gate
 from voice_agent.auth.routes import identity_router, sign_in_router
 from voice_agent.auth.service import IdentityService
+from voice_agent.calls.filing import CallFiling
 from voice_agent.calls.inbox import Inbox
 from voice_agent.calls.ledger import CallLedger
 from voice_agent.calls.live import LiveCalls
@@ -94,6 +95,7 @@ class Server:
         self.numbers = NumberService(self.agents, _now)
         self.links = LinkOffice(secret.derive("file links"), base_url + FILES_PREFIX)
         self.storage = LocalStorage(settings.server.data_dir / "files", self.links)
+        self._filing = CallFiling(self.database, self.storage, settings.server.data_dir, is_live=self.calls.is_at_work)
         policy = _default_policy(settings)
         directory = CallDirectory(self.agents, self.numbers, agent, expect=self._planner.expect)
         self._processor = CallProcessor(self.database, self._twilio, directory, policy=policy)
@@ -132,6 +134,7 @@ class Server:
         await self._ledger.open()
         await self._planner.open()
         await self._twilio.open()
+        await self._filing.open()
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
@@ -146,6 +149,7 @@ class Server:
     async def close(self) -> None:
         """Finish the files of the calls that have just ended, and release everything."""
         await self.calls.close()
+        await self._filing.close()
         await self._processor.close()
         await self._inbox.close()
         await self._twilio.close()

@@ -39,6 +39,9 @@ class EventLogHeader(msgspec.Struct, frozen=True, kw_only=True):
     agent: str = ""
     """The agent's name."""
 
+    is_recorded: bool = True
+    """Whether the call's sound is kept beside it."""
+
     version: int = FORMAT_VERSION
     format: Literal["voice-agent-events"] = "voice-agent-events"
 

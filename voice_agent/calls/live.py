@@ -172,6 +172,10 @@ class LiveCalls:
         while len(self._endings) > REMEMBERED_ENDINGS:
             self._endings.popitem(last=False)
 
+    def is_at_work(self, call_sid: str) -> bool:
+        """Whether a call is live here, or its files are not finished yet."""
+        return any(session.call_sid == call_sid for session in self._unfinished)
+
     def was_ended_by_us(self, call_sid: str) -> bool:
         """Whether a call's stream ended because the agent hung up or transferred; False for an unknown call."""
         live = self._live.get(call_sid)

@@ -139,6 +139,7 @@ class CallRecord:
                 settings=settings,
                 package_version=__version__,
                 agent=identity.agent,
+                is_recorded=is_recorded,
             ),
             copy,
         )

@@ -1,0 +1,329 @@
+"""What a call leaves on this machine's disk, brought to where everybody can see it: database and storage.
+
+How it works
+------------
+The folder of a call is the job: it stays until everything in it is filed, and whoever runs on this machine takes up
+what a killed process has left. Filing a call, once nobody holds it any more:
+
+1. Transcript and timing of its turns are written to the database, from the files of each media stream, or from the
+   event log where the process was killed before it wrote them. Twice is once: rows are replaced.
+2. Each recording is looked at (its outline, its levels), stored and verified; only then the copy on the disk goes.
+3. A mark says that the folder is done.
+
+A recording that is shorter than its call, or whose stream broke off, is flagged partial; one that is not there at all
+becomes a failed one and is logged as an error: none is silently missing (F45-F47). While the database or the storage is
+away the folder waits; the next look tries again.
+"""
+
+import asyncio
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import structlog
+from sqlalchemy import delete, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from voice_agent.audio.mulaw import RATE_HZ
+from voice_agent.audio.waveform import Outline, outline
+from voice_agent.calls import repository
+from voice_agent.calls.event_log import EventLog, LoggedEvent, read_event_log
+from voice_agent.calls.record import CallFiles, LatencyReport, call_segments
+from voice_agent.calls.recorder import HEADER_BYTES, wav_header
+from voice_agent.calls.transcript import AgentSaid, AnyEntry, KeysPressed, ToolRan, Transcript, transcript_of
+from voice_agent.errors import DatabaseUnavailable, EventLogError, StorageError
+from voice_agent.pipeline.events import CallEnded
+from voice_agent.pipeline.latency import LatencyTracker, TurnLatency
+from voice_agent.storage.database import Database
+from voice_agent.storage.files import StorageService
+from voice_agent.storage.ids import new_id
+from voice_agent.storage.tables import CallRow, RecordingRow, TranscriptEntryRow, TurnLatencyRow
+
+log = structlog.get_logger(__name__)
+
+LOOK_S = 5.0
+"""Between two looks for folders that are not filed."""
+
+MARK = ".filed"
+FRAME_BYTES = 4
+"""Of the recording: two channels, 16 bits."""
+
+TOLERATED_S = 2.0
+"""By which a recording may be shorter than its call and still be whole: what the recorder holds back, and rounding."""
+
+PIECE_BYTES = 1_048_576
+
+
+class Segment(msgspec.Struct, frozen=True, kw_only=True):
+    """What one media stream of a call has left."""
+
+    files: CallFiles
+    log: EventLog
+    entries: tuple[AnyEntry, ...]
+    turns: tuple[TurnLatency, ...]
+
+    @property
+    def length_s(self) -> float:
+        """Until the last thing that happened in it."""
+        return self.log.entries[-1].event.at if self.log.entries else 0.0
+
+
+class CallFiling:
+    """Files the calls of this machine. One for a process; several look at the same folders without harm."""
+
+    def __init__(
+        self, database: Database, storage: StorageService, data_dir: Path, *, is_live: Callable[[str], bool]
+    ) -> None:
+        """`is_live(call_sid)` tells whether this process holds a call, or its files are still at work."""
+        self._database = database
+        self._storage = storage
+        self._folder = data_dir / "calls"
+        self._is_live = is_live
+        self._task: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Begin to look."""
+        self._task = asyncio.create_task(self._run(), name="filing")
+
+    async def close(self) -> None:
+        """Stop; what is not filed is taken up at the next start. Safe to call twice."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    async def _run(self) -> None:
+        while True:
+            await self.look()
+            await asyncio.sleep(LOOK_S)
+
+    async def look(self) -> int:
+        """File every call that is over; return how many were filed."""
+        filed = 0
+        for folder in await asyncio.to_thread(_unfiled, self._folder):
+            if self._is_live(folder.name):
+                continue
+            try:
+                filed += await self.file(folder)
+            except (DatabaseUnavailable, StorageError) as error:
+                log.warning("filing_waits", call_sid=folder.name, error=str(error))
+            except (OSError, EventLogError) as error:
+                log.error("filing_failed", call_sid=folder.name, error=str(error))
+        return filed
+
+    async def file(self, folder: Path) -> bool:
+        """File one call; False where it has to wait: nobody knows it yet, or another process holds it."""
+        async with self._database.read() as session:
+            call = await repository.by_sid(session, folder.name)
+        if call is None or _is_held(call):
+            return False
+        if call.erased_at is not None:
+            await asyncio.to_thread(shutil.rmtree, folder)
+            return True
+        segments = await asyncio.to_thread(_segments, folder)
+        async with self._database.write() as session:
+            await _write_rows(session, call, segments)
+        for segment in segments:
+            if segment.log.header.is_recorded:
+                await self._store(call, segment)
+        await asyncio.to_thread((folder / MARK).touch)
+        return True
+
+    async def _store(self, call: CallRow, segment: Segment) -> None:
+        path = segment.files.recording
+        recording = await self._recording(call, segment)
+        if recording.state == "stored":
+            return
+        if not await asyncio.to_thread(path.is_file):
+            log.error("recording_missing", call_sid=call.call_sid, segment=segment.files.segment)
+            await self._note(recording.id, state="failed", is_partial=True, reason="the file is not there")
+            return
+        duration_s, drawn = await asyncio.to_thread(_examine, path)
+        key = f"recordings/{call.org_id}/{call.id}/{segment.files.segment}"
+        stored = await self._storage.put_file(f"{key}.wav", path, content_type="audio/wav")
+        peaks = path.with_suffix(".peaks.json")
+        await asyncio.to_thread(peaks.write_bytes, msgspec.json.encode(drawn.peaks))
+        await self._storage.put_file(f"{key}.json", peaks, content_type="application/json")
+        reason = _shortcoming(segment, duration_s)
+        await self._note(
+            recording.id,
+            state="stored",
+            is_partial=bool(reason),
+            reason=reason,
+            storage_key=stored.key,
+            peaks_key=f"{key}.json",
+            size_bytes=stored.size_bytes,
+            sha256=stored.sha256,
+            duration_s=duration_s,
+            loudness_db=dict(zip(("caller", "agent"), drawn.levels_dbfs, strict=True)),
+            stored_at=datetime.now(UTC),
+            local_path=None,
+        )
+        await asyncio.to_thread(peaks.unlink)
+        await asyncio.to_thread(path.unlink)
+
+    async def _recording(self, call: CallRow, segment: Segment) -> RecordingRow:
+        """Return the recording's row, made where there is none yet."""
+        number = segment.files.segment
+        query = select(RecordingRow).where(
+            RecordingRow.call_id == call.id, RecordingRow.kind == "stream", RecordingRow.segment == number
+        )
+        async with self._database.write() as session:
+            row = await session.scalar(query)
+            if row is None:
+                row = RecordingRow(
+                    id=new_id(),
+                    org_id=call.org_id,
+                    call_id=call.id,
+                    kind="stream",
+                    segment=number,
+                    state="pending",
+                    local_path=str(segment.files.recording),
+                    created_at=datetime.now(UTC),
+                )
+                session.add(row)
+        return row
+
+    async def _note(self, recording_id: UUID, **columns: Any) -> None:
+        async with self._database.write() as session:
+            row = await session.get(RecordingRow, recording_id)
+            if row is not None:  # else the call was erased meanwhile
+                for name, value in columns.items():
+                    setattr(row, name, value)
+
+
+def _is_held(call: CallRow) -> bool:
+    return call.lease_until is not None and call.lease_until > datetime.now(UTC) and call.state == "in_progress"
+
+
+def _unfiled(folder: Path) -> list[Path]:
+    try:
+        found = sorted(folder.iterdir())
+    except FileNotFoundError:
+        return []
+    return [each for each in found if each.is_dir() and not (each / MARK).exists() and call_segments(each)]
+
+
+def _segments(folder: Path) -> list[Segment]:
+    return [_segment(files) for files in call_segments(folder)]
+
+
+def _segment(files: CallFiles) -> Segment:
+    """Read what a media stream has left; what a killed process did not write is made from its event log."""
+    events = read_event_log(files.event_log)
+    try:
+        entries = msgspec.json.decode(files.transcript.read_bytes(), type=Transcript).entries
+    except (OSError, msgspec.DecodeError):
+        entries = transcript_of(_ended(events)).entries
+    try:
+        turns = msgspec.json.decode(files.latency.read_bytes(), type=LatencyReport).turns
+    except (OSError, msgspec.DecodeError):
+        turns = _timed(events)
+    return Segment(files=files, log=events, entries=entries, turns=turns)
+
+
+def _ended(events: EventLog) -> EventLog:
+    """Return the log as if the call had ended where the log does: the caller's last words belong to it."""
+    if events.is_complete or not events.entries:
+        return events
+    last = events.entries[-1]
+    end = LoggedEvent(last.line + 1, CallEnded(at=last.event.at, reason="lost"), ())
+    return msgspec.structs.replace(events, entries=(*events.entries, end))
+
+
+def _timed(events: EventLog) -> tuple[TurnLatency, ...]:
+    tracker = LatencyTracker()
+    for entry in events.entries:
+        tracker.observe(entry.event, entry.actions)
+    return tracker.turns
+
+
+# --- rows -------------------------------------------------------------------------------------------------------
+async def _write_rows(session: AsyncSession, call: CallRow, segments: Sequence[Segment]) -> None:
+    """Replace the call's transcript and timing; nothing of a call that was erased meanwhile comes back."""
+    row = await repository.locked(session, call.id)
+    if row is None or row.erased_at is not None or not segments:
+        return
+    for table in (TranscriptEntryRow, TurnLatencyRow):
+        await session.execute(delete(table).where(table.call_id == call.id))
+    began = segments[0].log.header.started_at
+    entries = [
+        _entry_row(call, entry, (segment.log.header.started_at - began).total_seconds())
+        for segment in segments
+        for entry in segment.entries
+    ]
+    for n, entry in enumerate(entries):
+        entry.n = n
+    session.add_all(entries)
+    session.add_all(_turn_rows(call, segments))
+
+
+def _entry_row(call: CallRow, entry: AnyEntry, offset_s: float) -> TranscriptEntryRow:
+    details, text = None, getattr(entry, "text", "")
+    if isinstance(entry, ToolRan):
+        names = ("call_id", "name", "arguments", "result", "is_error")
+        details = {name: getattr(entry, name) for name in names}
+    if isinstance(entry, KeysPressed):
+        text = entry.digits
+    return TranscriptEntryRow(
+        call_id=call.id,
+        org_id=call.org_id,
+        kind=str(type(entry).__struct_config__.tag),
+        started_at=round(entry.started_at + offset_s, 3),
+        ended_at=round(entry.ended_at + offset_s, 3),
+        turn=getattr(entry, "turn", None),
+        text=_storable(text),
+        heard=_storable(entry.heard) if isinstance(entry, AgentSaid) and entry.heard is not None else None,
+        is_interrupted=isinstance(entry, AgentSaid) and entry.is_interrupted,
+        details=details,
+    )
+
+
+def _storable(text: str) -> str:
+    """Return text that every database takes: Postgres has no NUL, and half a surrogate pair is no UTF-8."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode()
+
+
+def _turn_rows(call: CallRow, segments: Sequence[Segment]) -> Iterator[TurnLatencyRow]:
+    for segment in segments:
+        for turn in segment.turns:
+            parts = msgspec.to_builtins(turn)
+            yield TurnLatencyRow(
+                call_id=call.id,
+                org_id=call.org_id,
+                segment=segment.files.segment,
+                turn=parts.pop("turn"),
+                voice_to_voice_ms=parts.pop("voice_to_voice_ms"),
+                parts=parts,
+            )
+
+
+# --- recordings ---------------------------------------------------------------------------------------------------
+def _examine(path: Path) -> tuple[float, Outline]:
+    """Mend the header of a recording whose process was killed; return its length in seconds and its outline."""
+    frames = max(0, path.stat().st_size - HEADER_BYTES) // FRAME_BYTES
+    with path.open("r+b") as file:
+        if file.read(HEADER_BYTES) != wav_header(frames):
+            file.seek(0)
+            file.write(wav_header(frames))
+            file.truncate(HEADER_BYTES + frames * FRAME_BYTES)
+    return frames / RATE_HZ, outline(_pieces(path), frames=frames, rate_hz=RATE_HZ)
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        file.seek(HEADER_BYTES)
+        while piece := file.read(PIECE_BYTES):
+            yield piece
+
+
+def _shortcoming(segment: Segment, duration_s: float) -> str:
+    """Say what a recording lacks; empty where it is whole."""
+    if not segment.log.is_complete:
+        return "the process that recorded was ended"
+    missing_s = segment.length_s - duration_s
+    return f"the last {missing_s:.0f} s were not recorded" if missing_s > TOLERATED_S else ""
