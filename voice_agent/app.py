@@ -33,6 +33,7 @@ from voice_agent.calls.live import LiveCalls
 from voice_agent.calls.policy import MICROS, CallPolicy
 from voice_agent.calls.processor import CallProcessor
 from voice_agent.calls.reception import Reception
+from voice_agent.calls.reconciler import Reconciler
 from voice_agent.calls.routes import calls_router
 from voice_agent.calls.service import CallPorts, CallService
 from voice_agent.calls.spool import Spool
@@ -99,6 +100,7 @@ class Server:
         policy = _default_policy(settings)
         directory = CallDirectory(self.agents, self.numbers, agent, expect=self._planner.expect)
         self._processor = CallProcessor(self.database, self._twilio, directory, policy=policy)
+        self._reconciler = Reconciler(self.database, self._twilio, self._processor, clock=_now)
         self._inbox = Inbox(self._processor.take, settings.server.data_dir / "inbox")
         self._reception = Reception(self.database, self.calls, self._inbox, clock=_now)
         self.call_service = CallService(
@@ -135,6 +137,8 @@ class Server:
         await self._planner.open()
         await self._twilio.open()
         await self._filing.open()
+        if self._settings.twilio.has_token:
+            await self._reconciler.open()
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
@@ -149,6 +153,7 @@ class Server:
     async def close(self) -> None:
         """Finish the files of the calls that have just ended, and release everything."""
         await self.calls.close()
+        await self._reconciler.close()
         await self._filing.close()
         await self._processor.close()
         await self._inbox.close()
