@@ -53,8 +53,6 @@ def _part(header: str, size: int) -> tuple[int, int] | None:
     if match is None or match.groups() == ("", ""):
         return 0, size
     first, last = match.groups()
-    if not first:
-        return max(0, size - int(last)), size
-    start = int(first)
-    end = min(size, int(last) + 1) if last else size
+    start = int(first) if first else max(0, size - int(last))
+    end = min(size, int(last) + 1) if first and last else size
     return (start, end) if start < end else None
