@@ -26,6 +26,7 @@ from voice_agent.api.health import health_router
 from voice_agent.auth.gate import Gate
 from voice_agent.auth.routes import identity_router, sign_in_router
 from voice_agent.auth.service import IdentityService
+from voice_agent.background import Background
 from voice_agent.calls.filing import CallFiling
 from voice_agent.calls.inbox import Inbox
 from voice_agent.calls.ledger import CallLedger
@@ -42,7 +43,7 @@ from voice_agent.integrations.twilio.addresses import AFTER_DIAL_PATH, MEDIA_PAT
 from voice_agent.integrations.twilio.service import TwilioCallControl, TwilioService
 from voice_agent.integrations.twilio.signature import WebhookSignature
 from voice_agent.integrations.twilio.webhooks import TwilioWebhooks
-from voice_agent.jobs.outbox import JobOutbox
+from voice_agent.jobs.service import Jobs
 from voice_agent.media_stream.connection import PlayoutClock
 from voice_agent.media_stream.server import MediaStreamEndpoint, websocket_route
 from voice_agent.media_stream.tickets import TicketOffice
@@ -97,6 +98,7 @@ class Server:
         self.links = LinkOffice(secret.derive("file links"), base_url + FILES_PREFIX)
         self.storage = LocalStorage(settings.server.data_dir / "files", self.links)
         self._filing = CallFiling(self.database, self.storage, settings.server.data_dir, is_live=self.calls.is_at_work)
+        self.jobs = Jobs(self.database, settings.jobs)
         policy = _default_policy(settings)
         directory = CallDirectory(self.agents, self.numbers, agent, expect=self._planner.expect)
         self._processor = CallProcessor(self.database, self._twilio, directory, policy=policy)
@@ -109,12 +111,13 @@ class Server:
                 carrier=self._twilio,
                 agents=directory,
                 addresses=self._addresses,
-                jobs=JobOutbox(),
+                jobs=self.jobs,
             ),
             self._processor,
             default_policy=policy,
             clock=_now,
         )
+        Background(self.database, self.call_service, self.storage, settings.server.data_dir).register(self.jobs)
         signature = WebhookSignature(settings.twilio.auth_token.get_secret_value(), base_url)
         self.webhooks = TwilioWebhooks(
             self._reception,
@@ -137,6 +140,7 @@ class Server:
         await self._planner.open()
         await self._twilio.open()
         await self._filing.open()
+        await self.jobs.open(run=self._settings.jobs.in_server)
         if self._settings.twilio.has_token:
             await self._reconciler.open()
         gc.collect()
@@ -153,6 +157,7 @@ class Server:
     async def close(self) -> None:
         """Finish the files of the calls that have just ended, and release everything."""
         await self.calls.close()
+        await self.jobs.close()
         await self._reconciler.close()
         await self._filing.close()
         await self._processor.close()
