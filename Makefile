@@ -1,6 +1,6 @@
 # One verb for each thing a developer does here. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test style types imports tests bench lock format docs
+.PHONY: help setup demo serve test style types imports tests bench lock format docs image
 
 BIN := .venv/bin
 UV := $(BIN)/uv
@@ -44,12 +44,17 @@ format: ## mend formatting and what the linter can mend
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
+image: setup ## build the image in a clean Debian root and prove it: needs root and no container engine
+	@$(BIN)/python scripts/image.py
+
 docs: ## write the generated pages again
 	@$(BIN)/voice-agent settings > docs/settings.md
 	@$(BIN)/python scripts/turn_diagram.py > docs/turn-machine.md
 
 lock: ## resolve the requirements again, keeping pins that still fit (UPGRADE=1 takes the newest)
 	@$(UV) pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header $(if $(UPGRADE),--upgrade) \
-		pyproject.toml --extra local --extra vad --extra s3 --output-file requirements/runtime.txt
+		--generate-hashes pyproject.toml --extra local --extra vad --extra s3 --output-file requirements/runtime.txt
+	@echo 'hatchling>=1.27' | $(UV) pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header \
+		$(if $(UPGRADE),--upgrade) --generate-hashes - --output-file requirements/build.txt
 	@$(UV) pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header $(if $(UPGRADE),--upgrade) \
 		pyproject.toml --extra local --extra vad --extra s3 --group dev --constraints requirements/runtime.txt --output-file requirements/dev.txt
