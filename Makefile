@@ -50,6 +50,7 @@ image: setup ## build the image in a clean Debian root and prove it: needs root 
 docs: ## write the generated pages again
 	@$(BIN)/voice-agent settings > docs/settings.md
 	@$(BIN)/python scripts/turn_diagram.py > docs/turn-machine.md
+	@$(BIN)/voice-agent openapi > docs/openapi.json
 
 lock: ## resolve the requirements again, keeping pins that still fit (UPGRADE=1 takes the newest)
 	@$(UV) pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header $(if $(UPGRADE),--upgrade) \

@@ -39,6 +39,7 @@ from voice_agent.calls.routes import calls_router
 from voice_agent.calls.service import CallPorts, CallService
 from voice_agent.calls.spool import Spool
 from voice_agent.directory import CallDirectory, found
+from voice_agent.errors import SettingsError
 from voice_agent.integrations.twilio.addresses import AFTER_DIAL_PATH, MEDIA_PATH, TwilioAddresses
 from voice_agent.integrations.twilio.service import TwilioCallControl, TwilioService
 from voice_agent.integrations.twilio.signature import WebhookSignature
@@ -95,11 +96,10 @@ class Server:
         self.gate = Gate(self.database, secret.derive("access tokens"), trusted_proxies=settings.auth.trusted_proxies)
         self.agents = AgentService(_now)
         self.numbers = NumberService(self.agents, _now)
-        self.links = LinkOffice(secret.derive("file links"), base_url + FILES_PREFIX)
-        self.storage = LocalStorage(settings.server.data_dir / "files", self.links)
+        self.storage, self.links = file_storage(settings, base_url)
         self._filing = CallFiling(self.database, self.storage, settings.server.data_dir, is_live=self.calls.is_at_work)
         self.jobs = Jobs(self.database, settings.jobs)
-        policy = _default_policy(settings)
+        policy = call_policy(settings)
         directory = CallDirectory(self.agents, self.numbers, agent, expect=self._planner.expect)
         self._processor = CallProcessor(self.database, self._twilio, directory, policy=policy)
         self._reconciler = Reconciler(self.database, self._twilio, self._processor, clock=_now)
@@ -172,6 +172,14 @@ class Server:
         gc.unfreeze()
 
 
+def file_storage(settings: Settings, base_url: str) -> tuple[LocalStorage, LinkOffice]:
+    """Return where recordings are kept, and who signs their addresses. Raises SettingsError."""
+    if settings.storage.files != "local":
+        raise SettingsError(f"FILES={settings.storage.files} is not served yet: only `local` is")
+    links = LinkOffice(load_secret_key(settings.server).derive("file links"), base_url + FILES_PREFIX)
+    return LocalStorage(settings.server.data_dir / "files", links), links
+
+
 def new_worker_id(settings: Settings) -> str:
     """Return the name of this run of this process, unlike any other."""
     return f"{settings.jobs.slot}-{secrets.token_hex(6)}"
@@ -181,7 +189,8 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _default_policy(settings: Settings) -> CallPolicy:
+def call_policy(settings: Settings) -> CallPolicy:
+    """Return what a new organisation may do."""
     calls = settings.calls
     countries = frozenset(country.strip().upper() for country in calls.allowed_countries.split(",") if country.strip())
     return CallPolicy(

@@ -4,6 +4,7 @@ Those modules are imported when their command runs, by `_load` alone: `voice-age
 for speech and language SDKs. Exit codes: 0 done, 1 failed or found fault, 2 wrong options or settings.
 """
 
+import asyncio
 import sys
 import threading
 from importlib import import_module
@@ -52,6 +53,61 @@ def serve(
 
 def _announce(base_url: str) -> None:
     typer.echo(f"Listening at {base_url}. Twilio's voice webhook is {base_url}/twilio/voice (POST).")
+
+
+@app.command()
+def worker() -> None:
+    """Run jobs (deletions, retention) until SIGTERM or Ctrl-C, for servers that do not: JOBS_IN_SERVER=false."""
+    _load("worker").run(load_settings())
+
+
+@app.command()
+def owner(
+    email: Annotated[str, typer.Argument(help="Address to sign in with.")],
+    password: Annotated[str, typer.Option(prompt=True, hide_input=True, confirmation_prompt=True)],
+    organisation: Annotated[str, typer.Option(help="Name of a new organisation; empty: the first one.")] = "",
+) -> None:
+    """Make somebody an owner, who can then invite others."""
+    org_id = asyncio.run(
+        _load("auth.commands").create_owner(load_settings(), email, password, organisation=organisation)
+    )
+    typer.echo(f"{email} is an owner of organisation {org_id}.")
+
+
+@app.command()
+def password(
+    email: Annotated[str, typer.Argument(help="Whose.")],
+    new: Annotated[str, typer.Option(prompt=True, hide_input=True, confirmation_prompt=True)],
+) -> None:
+    """Give an account another password; it signs out everywhere."""
+    asyncio.run(_load("auth.commands").set_password(load_settings(), email, new))
+
+
+@app.command()
+def disable(email: Annotated[str, typer.Argument(help="Whose.")]) -> None:
+    """Let an account sign in no more, and out everywhere."""
+    asyncio.run(_load("auth.commands").disable(load_settings(), email))
+
+
+@app.command()
+def api_key(name: Annotated[str, typer.Argument(help="What it is for.")]) -> None:
+    """Print a new API key of the first organisation, with every permission. It is never shown again."""
+    typer.echo(asyncio.run(_load("auth.commands").create_api_key(load_settings(), name)))
+
+
+@app.command()
+def openapi(
+    check: Annotated[
+        Path | None, typer.Option(help="Compare with this file instead; exit code 1 where it differs.")
+    ] = None,
+) -> None:
+    """Print the OpenAPI document of the REST interface."""
+    document = _load("contract").openapi_document()
+    if check is None:
+        typer.echo(document, nl=False)
+    elif not check.is_file() or check.read_text("utf-8") != document:
+        typer.echo(f"{check} is not what the routes say. `make docs` writes it again.", err=True)
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -10,13 +10,12 @@ from voice_agent.agents.documents import definition_of
 from voice_agent.agents.files import Agent
 from voice_agent.agents.numbers import NumberService
 from voice_agent.agents.service import AgentService
+from voice_agent.auth.commands import FIRST_ORGANISATION
 from voice_agent.auth.principal import system
 from voice_agent.auth.service import IdentityService
 from voice_agent.calls.processor import Answering
 from voice_agent.calls.service import ChosenAgent
 from voice_agent.storage.tables import AgentVersionRow
-
-FIRST_ORGANISATION = "Default"
 
 
 class CallDirectory:
@@ -68,10 +67,12 @@ class CallDirectory:
 
 
 async def found(session: AsyncSession, identity: IdentityService, agents: AgentService, agent: Agent) -> None:
-    """At the first start, make an organisation and publish the agent of AGENT_FILE in it; later do nothing."""
-    if await agents_repository.oldest_organisation_id(session) is not None:
+    """Have an organisation, and in the first one an agent that can hold calls: at the beginning that of AGENT_FILE."""
+    org_id = await agents_repository.oldest_organisation_id(session)
+    if org_id is None:
+        org_id = (await identity.create_organisation(session, FIRST_ORGANISATION)).id
+    if await agents_repository.has_any(session, org_id):
         return
-    organisation = await identity.create_organisation(session, FIRST_ORGANISATION)
-    principal = system(organisation.id, "first start")
+    principal = system(org_id, "first start")
     row, _ = await agents.create(session, principal, agent.definition.name, agent)
     await agents.publish(session, principal, row.id)

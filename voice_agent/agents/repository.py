@@ -83,6 +83,11 @@ async def phone_numbers(session: AsyncSession, org_id: UUID) -> Sequence[PhoneNu
     return (await session.scalars(query.order_by(PhoneNumberRow.created_at, PhoneNumberRow.id))).all()
 
 
+async def has_any(session: AsyncSession, org_id: UUID) -> bool:
+    """Tell whether the organisation has, or has ever had, an agent."""
+    return (await session.scalar(select(AgentRow.id).where(AgentRow.org_id == org_id).limit(1))) is not None
+
+
 async def oldest_organisation_id(session: AsyncSession) -> UUID | None:
     """Return the first organisation of this installation: it has the calls to numbers that are nobody's."""
     return await session.scalar(select(OrganisationRow.id).order_by(OrganisationRow.created_at).limit(1))

@@ -1,0 +1,57 @@
+"""A process that runs jobs and nothing else: `voice-agent worker`. It holds no calls and loads no speech or models."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+from voice_agent.agents.files import load_agent
+from voice_agent.agents.numbers import NumberService
+from voice_agent.agents.service import AgentService
+from voice_agent.app import call_policy, file_storage
+from voice_agent.background import Background
+from voice_agent.calls.processor import CallProcessor
+from voice_agent.calls.service import CallPorts, CallService
+from voice_agent.directory import CallDirectory
+from voice_agent.integrations.twilio.addresses import TwilioAddresses
+from voice_agent.integrations.twilio.service import TwilioService
+from voice_agent.jobs.service import Jobs
+from voice_agent.jobs.worker import Register, work
+from voice_agent.serving import configure_logging
+from voice_agent.settings import Settings
+from voice_agent.storage.database import Database
+
+
+def run(settings: Settings) -> None:
+    """Run jobs until SIGTERM or SIGINT. Raises SettingsError where this process may not run them."""
+    configure_logging(settings.server.log_level)
+    work(settings, handlers(settings))
+
+
+def handlers(settings: Settings) -> Register:
+    """Return what opens the parts that jobs need and registers their handlers."""
+
+    @asynccontextmanager
+    async def register(jobs: Jobs, database: Database) -> AsyncIterator[None]:
+        agents = AgentService(_now)
+        directory = CallDirectory(agents, NumberService(agents, _now), load_agent(settings.server.agent_file))
+        policy = call_policy(settings)
+        storage, _ = file_storage(settings, settings.server.public_base_url)
+        async with TwilioService(settings.twilio) as twilio:
+            processor = CallProcessor(database, twilio, directory, policy=policy)
+            ports = CallPorts(
+                database=database,
+                carrier=twilio,
+                agents=directory,
+                addresses=TwilioAddresses(settings.server.public_base_url),
+                jobs=jobs,
+            )
+            calls = CallService(ports, processor, default_policy=policy, clock=_now)
+            Background(database, calls, storage, settings.server.data_dir).register(jobs)
+            yield
+            await processor.close()
+
+    return register
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
