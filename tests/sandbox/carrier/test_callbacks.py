@@ -48,7 +48,7 @@ async def call_with(faults: CallbackFaults, server: FakeServer, *, calls: int) -
             )
             for _ in range(calls)
         ]
-        copies = 2 if faults.duplicated else 1
+        copies = faults.copies if faults.duplicated else 1
         await server.wait_for("/twiml/status", 4 * copies * calls)
     forms = server.forms("/twiml/status")
     return [[int(form["SequenceNumber"]) for form in forms if form["CallSid"] == call.record.sid] for call in placed]
@@ -63,6 +63,19 @@ async def test_events_may_come_twice_and_late(server: FakeServer) -> None:
     orders = await call_with(faults, server, calls=6)
     assert all(sorted(order) == [0, 0, 1, 1, 2, 2, 3, 3] for order in orders)
     assert any(order != sorted(order) for order in orders)
+
+
+async def test_f20_a_message_may_come_ten_times_at_once_with_one_token(server: FakeServer) -> None:
+    await call_with(CallbackFaults(duplicated=1.0, copies=10), server, calls=1)
+    tokens = [headers["I-Twilio-Idempotency-Token"] for path, _, headers in server.posts if path == "/twiml/status"]
+    assert len(tokens) == 40
+    assert len(set(tokens)) == 4
+
+
+async def test_f21_events_may_change_places_and_the_last_one_waits_for_none(server: FakeServer) -> None:
+    assert await call_with(CallbackFaults(reordered=1.0), server, calls=1) == [[3, 0, 1, 2]]
+    orders = await call_with(CallbackFaults(reordered=0.5, seed=1), server, calls=6)
+    assert all(sorted(order) == [0, 1, 2, 3] for order in orders)
 
 
 async def test_events_may_be_lost(server: FakeServer) -> None:

@@ -211,3 +211,61 @@ async def test_the_list_is_filtered_and_paged(carrier: Carrier, twilio: Any) -> 
     assert [call.to for call in everything] == ["+15005550010", "+15005550011", "+15005550010"]
     assert len(await twilio.calls.list_async(to="+15005550010")) == 2
     await wait_for_calls(*carrier.list_calls())
+
+
+DETECTION = {"machine_detection": "Enable", "async_amd": "true"}
+
+
+async def test_who_answers_is_told_beside_the_call(carrier: Carrier, server: FakeServer, twilio: Any) -> None:
+    server.documents["voice"] = "<Response><Pause length='30'/></Response>"
+    carrier.register(TO, Callee(ring_s=0.0, person=Person, nature="machine", detection_s=0.05))
+    call = await twilio.calls.create_async(
+        to=TO,
+        from_=FROM,
+        url=f"{server.url}/twiml/voice",
+        status_callback=f"{server.url}/twiml/status",
+        async_amd_status_callback=f"{server.url}/twiml/machine",
+        **DETECTION,
+    )
+    form = (await server.wait_for("/twiml/machine", 1))[0]
+    assert (form["AnsweredBy"], form["MachineDetectionDuration"], form["CallSid"]) == ("machine_start", "50", call.sid)
+    assert "AnsweredBy" not in server.forms("/twiml/voice")[0]
+    await twilio.calls(call.sid).update_async(status="completed")
+    ending = (await server.wait_for("/twiml/status", 1))[0]
+    fetched = await twilio.calls(call.sid).fetch_async()
+    assert ending["AnsweredBy"] == fetched.answered_by == "machine_start"
+    assert fetched.price == "-0.01400"
+
+
+async def test_a_verdict_that_is_late_is_not_told(carrier: Carrier, server: FakeServer, twilio: Any) -> None:
+    carrier.register(TO, Callee(ring_s=0.0, person=Person, detection_s=30.0))
+    call = await twilio.calls.create_async(
+        to=TO, from_=FROM, twiml="<Response/>", async_amd_status_callback=f"{server.url}/twiml/machine", **DETECTION
+    )
+    await ended(carrier, call.sid)
+    assert server.forms("/twiml/machine") == []
+    assert (await twilio.calls(call.sid).fetch_async()).answered_by is None
+
+
+async def test_who_answers_is_part_of_the_request_where_the_call_waits_for_it(
+    carrier: Carrier, server: FakeServer, twilio: Any
+) -> None:
+    """`AsyncAmd` is the text "true": Python's True leaves the caller in silence until the verdict."""
+    server.documents["voice"] = "<Response/>"
+    carrier.register(TO, Callee(ring_s=0.0, person=Person, detection_s=0.05))
+    call = await twilio.calls.create_async(
+        to=TO, from_=FROM, url=f"{server.url}/twiml/voice", machine_detection="Enable", async_amd=True
+    )
+    await ended(carrier, call.sid)
+    assert server.forms("/twiml/voice")[0]["AnsweredBy"] == "human"
+
+
+async def test_a_call_beyond_the_accounts_number_fails(server: FakeServer, http: AsyncTwilioHttpClient) -> None:
+    async with Carrier(CarrierSettings(max_calls=1)) as carrier:
+        twilio = client_of(carrier, http)
+        carrier.register(TO, Callee(ring_s=500.0, person=Person))
+        fields = {"to": TO, "from_": FROM, "twiml": "<Response/>", "status_callback": f"{server.url}/twiml/status"}
+        await twilio.calls.create_async(**fields)
+        surplus = await twilio.calls.create_async(**fields)
+        form = (await server.wait_for("/twiml/status", 1))[0]
+    assert (form["CallSid"], form["CallStatus"], form["ErrorCode"]) == (surplus.sid, "failed", "10004")

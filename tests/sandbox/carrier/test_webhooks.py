@@ -9,7 +9,14 @@ from twilio.request_validator import RequestValidator
 
 from tests.sandbox.carrier.server import FakeServer
 from voice_agent.sandbox.carrier.journal import Journal, WebhookSent
-from voice_agent.sandbox.carrier.webhooks import Overrides, WebhookClient, resolve, signature, split_overrides
+from voice_agent.sandbox.carrier.webhooks import (
+    Overrides,
+    Routes,
+    WebhookClient,
+    resolve,
+    signature,
+    split_overrides,
+)
 
 _NAMES = st.text("abcXYZ09_", min_size=1, max_size=8)
 
@@ -36,10 +43,25 @@ def test_overrides_are_read_from_the_fragment(url: str, expected: Overrides) -> 
 
 
 def test_a_public_address_is_reached_where_the_server_really_is() -> None:
-    routes = {"https://calls.example.org": "http://127.0.0.1:8000"}
-    assert resolve("https://calls.example.org/voice", routes) == "http://127.0.0.1:8000/voice"
-    assert resolve("wss://calls.example.org/media", routes) == "ws://127.0.0.1:8000/media"
-    assert resolve("https://other.example.org/voice", routes) == "https://other.example.org/voice"
+    routes: Routes = {
+        "https://calls.example.org": "http://127.0.0.1:8000",
+        "https://two.example.org": ("http://127.0.0.1:8001", "http://127.0.0.1:8002"),
+    }
+    assert resolve("https://calls.example.org/voice", routes) == ("http://127.0.0.1:8000/voice",)
+    assert resolve("wss://calls.example.org/media", routes) == ("ws://127.0.0.1:8000/media",)
+    assert resolve("wss://two.example.org/m", routes) == ("ws://127.0.0.1:8001/m", "ws://127.0.0.1:8002/m")
+    assert resolve("https://other.example.org/voice", routes) == ("https://other.example.org/voice",)
+
+
+async def test_another_worker_is_asked_where_the_first_refuses_the_connection(
+    server: FakeServer, unused_tcp_port: int
+) -> None:
+    routes: Routes = {"https://calls.example.org": (f"http://127.0.0.1:{unused_tcp_port}", server.url)}
+    client = WebhookClient("token", Journal(lambda: 0.0), routes)
+    await client.open()
+    answer = await client.request("https://calls.example.org/twiml/x", {}, method="POST", call_sid="CA1")
+    await client.close()
+    assert (answer.status, len(server.posts)) == (200, 1)
 
 
 @pytest.fixture

@@ -5,9 +5,10 @@ Everything a user of it needs is imported here; docs/sandbox.md is its manual.
 
 from voice_agent.sandbox.carrier.call import Call
 from voice_agent.sandbox.carrier.carrier import Carrier, wait_for_calls
+from voice_agent.sandbox.carrier.faults import CreateFault, CreateFaults
+from voice_agent.sandbox.carrier.forms import RestError
 from voice_agent.sandbox.carrier.journal import Journal
 from voice_agent.sandbox.carrier.line import Handset, Party
-from voice_agent.sandbox.carrier.rest import RestError
 from voice_agent.sandbox.carrier.services import CallbackFaults, Callee, CarrierSettings, Synthesise
 
 __all__ = [
@@ -16,6 +17,8 @@ __all__ = [
     "Callee",
     "Carrier",
     "CarrierSettings",
+    "CreateFault",
+    "CreateFaults",
     "Handset",
     "Journal",
     "Party",

@@ -9,6 +9,7 @@ from voice_agent.sandbox.carrier import twiml
 from voice_agent.sandbox.carrier.interpreter import RETRIEVAL_FAILED, Fetch, HangUp, Interpreter, Step
 from voice_agent.sandbox.carrier.leg import Leg
 from voice_agent.sandbox.carrier.line import Party
+from voice_agent.sandbox.carrier.machines import MachineDetection, Verdict, judge
 from voice_agent.sandbox.carrier.record import CallRecord, Status
 from voice_agent.sandbox.carrier.services import Callee
 
@@ -35,11 +36,19 @@ Order = Fetch | twiml.Document | HangUp
 class Call:
     """One call. Its task runs `receive` or `place`; everything else may be called at any moment."""
 
-    def __init__(self, leg: Leg, application: Application, *, time_limit_s: float = 14_400.0) -> None:
+    def __init__(
+        self,
+        leg: Leg,
+        application: Application,
+        *,
+        time_limit_s: float = 14_400.0,
+        detection: MachineDetection | None = None,
+    ) -> None:
         self.leg = leg
         self.ended = asyncio.Event()
         self._application = application
         self._time_limit_s = time_limit_s
+        self._detection = detection
         self._orders: asyncio.Queue[Order] = asyncio.Queue()
         self._unanswered: Status = "no-answer"
 
@@ -85,11 +94,45 @@ class Call:
     async def _reach(self, callee: Callee, ring_timeout_s: float, queued_s: float) -> None:
         await asyncio.sleep(queued_s)
         self.leg.begin()
+        if self.record.error_code:
+            self._unanswered = "failed"
+            return
         outcome = await self.leg.ring(callee, ring_timeout_s)
         if outcome != "in-progress":
             self._unanswered = outcome
             return
-        await self._play(self._application.start)
+        await self._play(await self._listened(callee))
+
+    async def _listened(self, callee: Callee) -> Fetch | twiml.Document:
+        """Return the first document: at once, or after the verdict on who answered where that was asked for."""
+        start, asked = self._application.start, self._detection
+        if asked is None:
+            return start
+        verdict = judge(callee.nature, detection_s=callee.detection_s, message_s=callee.message_s, asked=asked)
+        if asked.is_asynchronous:
+            self.leg.services.background.spawn(self._tell_later(verdict, asked))
+            return start
+        await asyncio.sleep(verdict.after_s)
+        self._note(verdict)
+        if isinstance(start, twiml.Document):
+            return start
+        return Fetch(start.url, start.method, start.parameters | verdict.as_parameters())
+
+    async def _tell_later(self, verdict: Verdict, asked: MachineDetection) -> None:
+        """Tell who answered once that is known, if the call is still going on then."""
+        try:
+            await asyncio.wait_for(self.ended.wait(), verdict.after_s)
+        except TimeoutError:
+            self._note(verdict)
+            parameters = {"CallSid": self.record.sid, "AccountSid": self.record.account_sid} | verdict.as_parameters()
+            if asked.callback:
+                await self.leg.services.webhooks.request(
+                    asked.callback, parameters, method=asked.method, call_sid=self.record.sid
+                )
+
+    def _note(self, verdict: Verdict) -> None:
+        self.record.answered_by = verdict.answered_by
+        self.record.detection_ms = round(verdict.after_s * 1_000)
 
     async def _supervise(self, first: Coroutine[None, None, None]) -> None:
         """Run `first`, then what the orders say, until a document ends, somebody hangs up or the time is over."""

@@ -12,7 +12,7 @@ from typing import Literal
 
 import msgspec
 
-from voice_agent.sandbox.carrier.record import SIP_RESPONSES, CallRecord, rfc2822
+from voice_agent.sandbox.carrier.record import SIP_RESPONSES, CallRecord, new_sid, rfc2822
 from voice_agent.sandbox.carrier.services import CallbackFaults, Services
 from voice_agent.sandbox.carrier.twiml import Method
 
@@ -41,6 +41,10 @@ def parameters_of(event: CallEvent, record: CallRecord, sequence: int) -> dict[s
         parameters |= {"CallDuration": str(record.duration_s), "SipResponseCode": SIP_RESPONSES[record.status]}
         if record.status == "completed":
             parameters["Duration"] = str(-(-record.duration_s // 60))
+        if record.error_code:
+            parameters["ErrorCode"] = str(record.error_code)
+    if record.answered_by:
+        parameters |= {"AnsweredBy": record.answered_by, "MachineDetectionDuration": str(record.detection_ms)}
     return parameters
 
 
@@ -53,6 +57,7 @@ class StatusCallbacks:
         self._services = services
         self._sequence = 0
         self._latest: asyncio.Task[None] | None = None
+        self._held: list[tuple[dict[str, str], int]] = []
         faults = services.settings.callback_faults
         self._chance = _chances(faults, record.sid)
 
@@ -65,11 +70,19 @@ class StatusCallbacks:
         faults = self._services.settings.callback_faults
         if self._chance() < faults.lost:
             return
-        copies = 2 if self._chance() < faults.duplicated else 1
+        copies = faults.copies if self._chance() < faults.duplicated else 1
         if self._chance() < faults.delayed:
             self._services.background.spawn(self._send_late(parameters, copies, faults.delay_s))
+        elif self._chance() < faults.reordered and event != "completed":
+            self._held.append((parameters, copies))
         else:
-            self._latest = self._services.background.spawn(self._send_in_turn(self._latest, parameters, copies))
+            self._queue(parameters, copies)
+            for late_parameters, late_copies in self._held:
+                self._queue(late_parameters, late_copies)
+            self._held.clear()
+
+    def _queue(self, parameters: dict[str, str], copies: int) -> None:
+        self._latest = self._services.background.spawn(self._send_in_turn(self._latest, parameters, copies))
 
     async def _send_in_turn(self, before: asyncio.Task[None] | None, parameters: dict[str, str], copies: int) -> None:
         if before is not None:
@@ -81,10 +94,12 @@ class StatusCallbacks:
         await self._send(parameters, copies)
 
     async def _send(self, parameters: dict[str, str], copies: int) -> None:
-        for _ in range(copies):
-            await self._services.webhooks.request(
-                self._target.url, parameters, method=self._target.method, call_sid=self._record.sid
-            )
+        """Send all copies at once: they are one message to Twilio, with one token."""
+        request, token = self._services.webhooks.request, new_sid("")
+        url, method, call_sid = self._target.url, self._target.method, self._record.sid
+        await asyncio.gather(
+            *(request(url, parameters, method=method, call_sid=call_sid, token=token) for _ in range(copies))
+        )
 
 
 def _chances(faults: CallbackFaults, call_sid: str) -> Callable[[], float]:

@@ -17,16 +17,21 @@ from aiohttp import web
 
 from voice_agent.sandbox.carrier.call import Application, Call
 from voice_agent.sandbox.carrier.callbacks import StatusCallback
+from voice_agent.sandbox.carrier.faults import CreateFault, CreateFaultPlan
+from voice_agent.sandbox.carrier.forms import RestError
 from voice_agent.sandbox.carrier.interpreter import Fetch
 from voice_agent.sandbox.carrier.journal import Journal
 from voice_agent.sandbox.carrier.leg import Leg
 from voice_agent.sandbox.carrier.line import Clock, LineClock, Party
+from voice_agent.sandbox.carrier.machines import MachineDetection
 from voice_agent.sandbox.carrier.record import CallRecord
-from voice_agent.sandbox.carrier.rest import RestError, RestInterface
+from voice_agent.sandbox.carrier.rest import RestInterface
 from voice_agent.sandbox.carrier.services import Background, Callee, CarrierSettings, Services, Synthesise
 from voice_agent.sandbox.carrier.webhooks import WebhookClient
 
 SHUTDOWN_S = 5.0
+
+CONCURRENCY_EXCEEDED = 10004
 
 
 class Carrier:
@@ -63,6 +68,9 @@ class Carrier:
         self._calls: dict[str, Call] = {}
         self._running = Background()
         self._refusals: deque[RestError] = deque()
+        self.create_faults = CreateFaultPlan(self.settings.create_faults)
+        """What goes wrong with requests for a call."""
+
         self._next_slot_s = 0.0
         self._runner: web.AppRunner | None = None
 
@@ -72,7 +80,9 @@ class Carrier:
         rest = RestInterface(
             self, self.journal, account_sid=self.settings.account_sid, auth_token=self.settings.auth_token
         )
-        self._runner = web.AppRunner(rest.application, access_log=None, shutdown_timeout=SHUTDOWN_S)
+        self._runner = web.AppRunner(
+            rest.application, access_log=None, shutdown_timeout=SHUTDOWN_S, handler_cancellation=True
+        )
         await self._runner.setup()
         site = web.TCPSite(self._runner, self.settings.host, self.settings.port)
         await site.start()
@@ -134,14 +144,21 @@ class Carrier:
         *,
         ring_timeout_s: float,
         time_limit_s: float,
+        detection: MachineDetection | None = None,
     ) -> Call:
         """Queue an outbound call and return it."""
-        call = Call(Leg(record, self._services, callback), application, time_limit_s=time_limit_s)
+        call = Call(Leg(record, self._services, callback), application, time_limit_s=time_limit_s, detection=detection)
+        queued_s = self._take_slot()
+        record.queue_ms = round(queued_s * 1_000)
+        if 0 < self.settings.max_calls <= self._outbound_calls():
+            record.error_code = CONCURRENCY_EXCEEDED
         self._calls[record.sid] = call
-        self._running.spawn(
-            call.place(self._find_callee(record.to), ring_timeout_s=ring_timeout_s, queued_s=self._take_slot())
-        )
+        self._running.spawn(call.place(self._find_callee(record.to), ring_timeout_s=ring_timeout_s, queued_s=queued_s))
         return call
+
+    def _outbound_calls(self) -> int:
+        """Return how many are going on."""
+        return sum(each.record.direction == "outbound-api" and not each.record.is_over for each in self._calls.values())
 
     def find_call(self, call_sid: str) -> Call | None:
         """Return a call by its SID."""
@@ -154,6 +171,10 @@ class Carrier:
     def next_refusal(self) -> RestError | None:
         """Return the error for the request being answered, if one was ordered."""
         return self._refusals.popleft() if self._refusals else None
+
+    def next_create_fault(self) -> tuple[CreateFault | None, float]:
+        """Return what goes wrong with the request for a call being answered, and for how long where it is slow."""
+        return self.create_faults.next(), self.settings.create_faults.slow_s
 
     def _find_callee(self, number: str) -> Callee:
         return self._callees.get(number, Callee(outcome="failed", ring_s=0.0))

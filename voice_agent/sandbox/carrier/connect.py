@@ -13,6 +13,7 @@ from voice_agent.sandbox.carrier.leg import Leg
 from voice_agent.sandbox.carrier.media import (
     ABNORMAL_CLOSURE,
     CLOSED_ABNORMALLY,
+    CONNECTION_REFUSED,
     MediaStream,
     StreamFault,
     StreamStart,
@@ -99,8 +100,9 @@ async def _open(leg: Leg, stream: Stream, stream_sid: str) -> MediaStream:
     if not parts.hostname:
         raise StreamFault(MALFORMED_URL, f"{stream.url!r} is no absolute address")
     settings = leg.services.settings
-    target = resolve(stream.url, settings.routes)
-    if parts.scheme != "wss" and (urlsplit(target).hostname not in _LOOPBACK or parts.scheme != "ws"):
+    targets = resolve(stream.url, settings.routes)
+    is_local = all(urlsplit(target).hostname in _LOOPBACK for target in targets)
+    if parts.scheme != "wss" and (not is_local or parts.scheme != "ws"):
         raise StreamFault(SCHEME_NOT_WSS, f"{parts.scheme}:// instead of wss://")
     if stream.track != "inbound_track":
         raise StreamFault(TRACK_INVALID, f"track {stream.track!r} under <Connect>")
@@ -112,12 +114,26 @@ async def _open(leg: Leg, stream: Stream, stream_sid: str) -> MediaStream:
     )
     headers = {"X-Twilio-Signature": signature(settings.auth_token, stream.url, {})}
     opened = _Wire(leg, start).stream
-    await open_stream(opened, target, headers=headers)
+    await _open_at_first(opened, targets, headers)
     journal = leg.services.journal
     journal.write(
         StreamOpened(at=journal.now, call_sid=leg.record.sid, stream_sid=stream_sid, url=stream.url, sample=leg.sample)
     )
     return opened
+
+
+async def _open_at_first(stream: MediaStream, targets: tuple[str, ...], headers: dict[str, str]) -> None:
+    """Connect to the first address that does not refuse. Raises StreamFault."""
+    *others, last = targets
+    for target in others:
+        try:
+            await open_stream(stream, target, headers=headers)
+        except StreamFault as fault:
+            if fault.code != CONNECTION_REFUSED:
+                raise
+        else:
+            return
+    await open_stream(stream, last, headers=headers)
 
 
 def _write_closed(leg: Leg, stream: MediaStream, by: str) -> None:

@@ -19,12 +19,32 @@ class Entry(msgspec.Struct, frozen=True, tag=True, tag_field="entry", kw_only=Tr
 
 
 class RestAnswered(Entry, frozen=True):
-    """A request to the REST interface was answered; `code` is Twilio's error code, 0 where there was none."""
+    """A request to the REST interface was answered; `code` is Twilio's error code, 0 where there was none.
+
+    `status` is 0 where no answer was sent.
+    """
 
     method: str
     path: str
     status: int
     code: int = 0
+
+
+class CallAccepted(Entry, frozen=True):
+    """A request for a call was accepted: there is a call now, whatever becomes of the answer. `fault` says what did."""
+
+    to: str
+    from_: str
+    url: str
+    """Asked for a document on answer; our servers write their own key of the call into it."""
+
+    fault: str = ""
+
+
+class CreateFaulted(Entry, frozen=True):
+    """A request for a call went wrong as planned; `call_sid` is empty where no call came of it."""
+
+    fault: str
 
 
 class WebhookSent(Entry, frozen=True):
@@ -101,6 +121,8 @@ class Warned(Entry, frozen=True):
 
 AnyEntry = (
     RestAnswered
+    | CallAccepted
+    | CreateFaulted
     | WebhookSent
     | CallChanged
     | VerbStarted

@@ -25,6 +25,9 @@ SIP_RESPONSES: dict[Status, str] = {
 
 API_VERSION = "2010-04-01"
 
+PRICE_PER_MINUTE = 0.014
+"""Dollars a minute begun: a call to a telephone in the United States."""
+
 _PLACES = ("City", "State", "Zip", "Country")
 
 
@@ -52,6 +55,15 @@ class CallRecord:
     created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     answered_at: datetime | None = None
     ended_at: datetime | None = None
+    queue_ms: int = 0
+    """How long the call was expected to wait for its turn when it was created."""
+
+    answered_by: str = ""
+    """The verdict of machine detection; empty where there was none."""
+
+    detection_ms: int = 0
+    error_code: int = 0
+    """Why the call failed, in Twilio's numbers; 0 where it did not."""
 
     @property
     def path(self) -> str:
@@ -69,6 +81,13 @@ class CallRecord:
         if self.answered_at is None or self.ended_at is None:
             return 0
         return round((self.ended_at - self.answered_at).total_seconds())
+
+    @property
+    def price(self) -> str | None:
+        """What the call has cost, as Twilio writes it: negative, in dollars; None until it has ended."""
+        if self.ended_at is None or self.answered_at is None:
+            return None
+        return f"-{max(1, -(-self.duration_s // 60)) * PRICE_PER_MINUTE:.5f}"
 
     def as_resource(self) -> dict[str, object]:
         """Return the JSON of the call resource."""
@@ -89,10 +108,10 @@ class CallRecord:
             "start_time": rfc2822(self.answered_at) if self.answered_at else None,
             "end_time": rfc2822(self.ended_at) if self.ended_at else None,
             "duration": str(self.duration_s) if self.ended_at else None,
-            "queue_time": "0",
-            "price": None,
+            "queue_time": str(self.queue_ms),
+            "price": self.price,
             "price_unit": "USD",
-            "answered_by": None,
+            "answered_by": self.answered_by or None,
             "caller_name": None,
             "forwarded_from": None,
             "group_sid": None,

@@ -1,43 +1,42 @@
 """The carrier's REST interface: the Calls resource of Twilio's 2010-04-01 API.
 
 Source: https://www.twilio.com/docs/voice/api/call-resource; errors: https://www.twilio.com/docs/api/errors. Not
-here: recordings, queues, conferences, answering-machine detection (its parameters are accepted and ignored).
+here: recordings, queues, conferences.
 """
 
+import asyncio
 import base64
 import binascii
 import hmac
-import re
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from aiohttp import web
-from multidict import MultiMapping
 
-from voice_agent.sandbox.carrier import twiml
 from voice_agent.sandbox.carrier.call import Application, Call
 from voice_agent.sandbox.carrier.callbacks import StatusCallback
-from voice_agent.sandbox.carrier.interpreter import Fetch
-from voice_agent.sandbox.carrier.journal import Journal, RestAnswered
+from voice_agent.sandbox.carrier.faults import CreateFault
+from voice_agent.sandbox.carrier.forms import (
+    RestError,
+    began_within,
+    detection_of,
+    document_of,
+    number_of,
+    read_form,
+    seconds_of,
+    source_of,
+    status_callback_of,
+)
+from voice_agent.sandbox.carrier.journal import CallAccepted, CreateFaulted, Journal, RestAnswered
+from voice_agent.sandbox.carrier.machines import MachineDetection
 from voice_agent.sandbox.carrier.record import API_VERSION, CallRecord
 
-MAX_TWIML_CHARACTERS = 4_000
-CALLBACK_EVENTS = frozenset({"initiated", "ringing", "answered", "completed"})
 MAX_RING_S = 600.0
 PAGE_SIZE = 50
 
-_E164 = re.compile(r"\+[1-9]\d{6,14}")
 
-Form = MultiMapping[str]
-
-
-class RestError(Exception):
-    """An error body of the interface: Twilio's code, message and HTTP status."""
-
-    def __init__(self, status: int, code: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
+class _ConnectionLost(Exception):
+    """The fault plan ends the connection here: there is no answer."""
 
 
 class Exchange(Protocol):
@@ -51,6 +50,7 @@ class Exchange(Protocol):
         *,
         ring_timeout_s: float,
         time_limit_s: float,
+        detection: MachineDetection | None,
     ) -> Call:
         """Begin an outbound call."""
         ...
@@ -65,6 +65,10 @@ class Exchange(Protocol):
 
     def next_refusal(self) -> RestError | None:
         """Return the error that the fault plan has for this request."""
+        ...
+
+    def next_create_fault(self) -> tuple[CreateFault | None, float]:
+        """Return what goes wrong with this request for a call, and for how many seconds where it is slow."""
         ...
 
 
@@ -91,30 +95,40 @@ class RestInterface:
     async def _guard(
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        code = 0
+        status, code = 0, 0
         try:
             self._authenticate(request)
             refusal = self._exchange.next_refusal()
             if refusal is not None:
                 raise refusal
             response = await handler(request)
+            status = response.status
         except web.HTTPNotFound:
-            response = _error(RestError(404, 20404, f"The requested resource {request.path} was not found"))
-            code = 20404
+            response = _missing(request).as_response()
+            status, code = 404, 20404
         except RestError as error:
-            response = _error(error)
-            code = error.code
+            response = error.as_response()
+            status, code = error.status, error.code
+        except _ConnectionLost:
+            response = web.Response()
+            if request.transport is not None:
+                request.transport.abort()
+        finally:
+            self._note_answer(request, status, code)
+        return response
+
+    def _note_answer(self, request: web.Request, status: int, code: int) -> None:
+        """`status` is 0 where no answer was sent: by plan, or because the client would not wait for it."""
         self._journal.write(
             RestAnswered(
                 at=self._journal.now,
                 call_sid=request.match_info.get("call_sid", ""),
                 method=request.method,
                 path=request.path,
-                status=response.status,
+                status=status,
                 code=code,
             )
         )
-        return response
 
     def _authenticate(self, request: web.Request) -> None:
         scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
@@ -128,30 +142,53 @@ class RestInterface:
     def _call_of(self, request: web.Request) -> Call:
         call = self._exchange.find_call(request.match_info["call_sid"])
         if call is None or request.match_info["account_sid"] != self._account_sid:
-            raise RestError(404, 20404, f"The requested resource {request.path} was not found")
+            raise _missing(request)
         return call
 
     async def _create(self, request: web.Request) -> web.Response:
         if request.match_info["account_sid"] != self._account_sid:
-            raise RestError(404, 20404, f"The requested resource {request.path} was not found")
-        form = await _form(request)
+            raise _missing(request)
+        form = await read_form(request)
         record = CallRecord(
             account_sid=self._account_sid,
-            to=_number(form, "To", missing=21201, invalid=21211),
-            from_=_number(form, "From", missing=21213, invalid=21212),
+            to=number_of(form, "To", missing=21201, invalid=21211),
+            from_=number_of(form, "From", missing=21213, invalid=21212),
             direction="outbound-api",
         )
-        start = _document(form)
+        start = document_of(form)
         if start is None:
             raise RestError(400, 21205, "Url or Twiml parameter is required.")
+        application = Application(start, source_of(form, "FallbackUrl", "FallbackMethod"))
+        callback, detection = status_callback_of(form), detection_of(form)
+        ring_timeout_s, time_limit_s = seconds_of(form, "Timeout", 60.0), seconds_of(form, "TimeLimit", 14_400.0)
+        fault, slow_s = self._exchange.next_create_fault()
+        if fault is not None:
+            self._note_fault(fault, record.sid if fault in _CREATED else "")
+        _fail_before(fault)
         call = self._exchange.create_call(
             record,
-            Application(start, _source(form, "FallbackUrl", "FallbackMethod")),
-            _callback(form),
-            ring_timeout_s=min(_seconds(form, "Timeout", 60.0), MAX_RING_S),
-            time_limit_s=_seconds(form, "TimeLimit", 14_400.0),
+            application,
+            callback,
+            ring_timeout_s=min(ring_timeout_s, MAX_RING_S),
+            time_limit_s=time_limit_s,
+            detection=detection,
         )
-        return web.json_response(call.record.as_resource(), status=201)
+        answer = web.json_response(call.record.as_resource(), status=201)
+        self._journal.write(
+            CallAccepted(
+                at=self._journal.now,
+                call_sid=record.sid,
+                to=record.to,
+                from_=record.from_,
+                url=form.get("Url", ""),
+                fault=fault or "",
+            )
+        )
+        await _fail_after(fault, slow_s)
+        return answer
+
+    def _note_fault(self, fault: CreateFault, call_sid: str) -> None:
+        self._journal.write(CreateFaulted(at=self._journal.now, call_sid=call_sid, fault=fault))
 
     async def _list(self, request: web.Request) -> web.Response:
         wanted = [
@@ -160,6 +197,7 @@ class RestInterface:
             if request.query.get("To", call.record.to) == call.record.to
             and request.query.get("From", call.record.from_) == call.record.from_
             and request.query.get("Status", call.record.status) == call.record.status
+            and began_within(request.query, call.record.created_at)
         ]
         size = int(request.query.get("PageSize", str(PAGE_SIZE)))
         page = int(request.query.get("Page", "0"))
@@ -183,9 +221,9 @@ class RestInterface:
 
     async def _update(self, request: web.Request) -> web.Response:
         call = self._call_of(request)
-        form = await _form(request)
+        form = await read_form(request)
         status = form.get("Status", "")
-        document = _document(form)
+        document = document_of(form)
         if call.record.is_over or (status == "canceled" and call.leg.is_answered):
             raise RestError(400, 21220, "Call is not in-progress. Cannot redirect.")
         if status in ("completed", "canceled"):
@@ -199,65 +237,32 @@ class RestInterface:
         return web.json_response(call.record.as_resource())
 
 
-async def _form(request: web.Request) -> Form:
-    fields = await request.post()
-    if not all(isinstance(value, str) for value in fields.values()):
-        raise RestError(400, 20001, "Form fields are text")
-    return fields  # type: ignore[return-value] # checked above: no field is a file
+_CREATED = frozenset({CreateFault.REPLY_LOST, CreateFault.FAILED_AFTER, CreateFault.SLOW})
 
 
-def _number(form: Form, name: str, *, missing: int, invalid: int) -> str:
-    number = form.get(name, "")
-    if not number:
-        raise RestError(400, missing, f"No '{name}' number is specified")
-    if not _E164.fullmatch(number):
-        raise RestError(400, invalid, f"The phone number you are attempting to call, {number}, is not valid.")
-    return number
+def _fail_before(fault: CreateFault | None) -> None:
+    match fault:
+        case CreateFault.RESET:
+            raise _ConnectionLost
+        case CreateFault.FAILED_BEFORE:
+            raise RestError(500, 20500, "Internal Server Error")
+        case CreateFault.BUSY:
+            raise RestError(429, 20429, "Too Many Requests")
+        case _:
+            return
 
 
-def _seconds(form: Form, name: str, default: float) -> float:
-    text = form.get(name, "")
-    if text and not text.isdecimal():
-        raise RestError(400, 20001, f"{name} is not a number of seconds")
-    return float(text) if text else default
+async def _fail_after(fault: CreateFault | None, slow_s: float) -> None:
+    match fault:
+        case CreateFault.REPLY_LOST:
+            raise _ConnectionLost
+        case CreateFault.FAILED_AFTER:
+            raise RestError(500, 20500, "Internal Server Error")
+        case CreateFault.SLOW:
+            await asyncio.sleep(slow_s)
+        case _:
+            return
 
 
-def _source(form: Form, url: str, method: str) -> Fetch | None:
-    address = form.get(url, "")
-    if not address:
-        return None
-    if not address.startswith(("http://", "https://")):
-        raise RestError(400, 21205, f"{url} is not a valid URL: {address}")
-    return Fetch(address, "GET" if form.get(method, "POST").upper() == "GET" else "POST")
-
-
-def _document(form: Form) -> Fetch | twiml.Document | None:
-    """Return what `Url` or `Twiml` says; with both, `Twiml` is ignored, as documented."""
-    source = _source(form, "Url", "Method")
-    text = form.get("Twiml", "")
-    if source is not None or not text:
-        return source
-    if len(text) > MAX_TWIML_CHARACTERS:
-        raise RestError(400, 21623, "The Twiml parameter has at most 4,000 characters.")
-    try:
-        return twiml.parse(text)
-    except twiml.TwimlError as error:
-        raise RestError(400, 12100, f"Document parse failure: {error}") from error
-
-
-def _callback(form: Form) -> StatusCallback:
-    target = _source(form, "StatusCallback", "StatusCallbackMethod")
-    if target is None:
-        return StatusCallback()
-    named = {event for value in form.getall("StatusCallbackEvent", []) for event in value.split()}
-    return StatusCallback(target.url, target.method, frozenset(named & CALLBACK_EVENTS) or frozenset({"completed"}))
-
-
-def _error(error: RestError) -> web.Response:
-    body = {
-        "code": error.code,
-        "message": str(error),
-        "more_info": f"https://www.twilio.com/docs/errors/{error.code}",
-        "status": error.status,
-    }
-    return web.json_response(body, status=error.status)
+def _missing(request: web.Request) -> RestError:
+    return RestError(404, 20404, f"The requested resource {request.path} was not found")

@@ -7,10 +7,12 @@ from typing import Literal
 import msgspec
 import structlog
 
+from voice_agent.sandbox.carrier.faults import CreateFaults
 from voice_agent.sandbox.carrier.journal import Journal
 from voice_agent.sandbox.carrier.line import Clock, LineClock, Party
+from voice_agent.sandbox.carrier.machines import Nature
 from voice_agent.sandbox.carrier.record import new_sid
-from voice_agent.sandbox.carrier.webhooks import WebhookClient
+from voice_agent.sandbox.carrier.webhooks import Routes, WebhookClient
 
 log = structlog.get_logger(__name__)
 
@@ -23,6 +25,10 @@ class CallbackFaults(msgspec.Struct, frozen=True, kw_only=True):
 
     lost: float = 0.0
     duplicated: float = 0.0
+    copies: int = 2
+    """How often a duplicated one arrives, at once and with one idempotency token."""
+    reordered: float = 0.0
+    """Arrives after the event that follows it; the last event waits for none."""
     delayed: float = 0.0
     delay_s: float = 1.0
     """How late a delayed callback is: it arrives after those that followed it."""
@@ -37,12 +43,16 @@ class CarrierSettings(msgspec.Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: int = 0
     """Of the REST interface; 0 takes a free one."""
-    routes: dict[str, str] = msgspec.field(default_factory=dict)
+    routes: Routes = msgspec.field(default_factory=dict)
     """Public address of a server to the one where it is really reached: "https://calls.example.org" to
-    "http://127.0.0.1:8000". Signatures are made over the public one; media sockets (wss, ws) follow."""
+    "http://127.0.0.1:8000". Signatures are made over the public one; media sockets (wss, ws) follow. Of several local
+    ones the next is taken where a connection is refused, as a load balancer does."""
     calls_per_s: float = 0.0
     """Outbound calls begun a second, the rest are queued; Twilio's default is 1, 0 has no limit."""
+    max_calls: int = 0
+    """Outbound calls at once; one more fails with 10004, as on a new account. 0 has no limit."""
     callback_faults: CallbackFaults = CallbackFaults()
+    create_faults: CreateFaults = CreateFaults()
 
 
 class Callee(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +63,12 @@ class Callee(msgspec.Struct, frozen=True, kw_only=True):
     """Ringing before the answer or the refusal; a call that nobody answers rings until its time-out."""
     person: Callable[[], Party] | None = None
     """Who answers: required where the outcome is "answered"."""
+    nature: Nature = "human"
+    """What machine detection takes it for."""
+    detection_s: float = 2.0
+    """From the answer to that verdict."""
+    message_s: float = 8.0
+    """From the answer to the end of a machine's message, which detection may be asked to wait for."""
 
 
 class Background:

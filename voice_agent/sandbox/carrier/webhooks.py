@@ -76,24 +76,29 @@ class Answer(msgspec.Struct, frozen=True):
         return 200 <= self.status < 300
 
 
-def resolve(url: str, routes: Mapping[str, str]) -> str:
-    """Return where `url` is really reached: a public prefix of `routes` is replaced by its local one.
+Routes = dict[str, str | tuple[str, ...]]
+"""Public prefixes of addresses, and the local one or ones that they stand for."""
+
+
+def resolve(url: str, routes: Routes) -> tuple[str, ...]:
+    """Return where `url` is really reached: a public prefix of `routes` is replaced by its local ones, in order.
 
     An entry for http or https serves the media sockets (ws, wss) of the same host too.
     """
     for public, local in routes.items():
+        places = (local,) if isinstance(local, str) else local
         if url.startswith(public):
-            return local + url.removeprefix(public)
+            return tuple(place + url.removeprefix(public) for place in places)
         socket_prefix = public.replace("http", "ws", 1)
         if url.startswith(socket_prefix):
-            return local.replace("http", "ws", 1) + url.removeprefix(socket_prefix)
-    return url
+            return tuple(place.replace("http", "ws", 1) + url.removeprefix(socket_prefix) for place in places)
+    return (url,)
 
 
 class WebhookClient:
     """Sends webhooks for one account. Use as an async context manager."""
 
-    def __init__(self, auth_token: str, journal: Journal, routes: Mapping[str, str]) -> None:
+    def __init__(self, auth_token: str, journal: Journal, routes: Routes) -> None:
         self._auth_token = auth_token
         self._journal = journal
         self._routes = routes
@@ -117,10 +122,15 @@ class WebhookClient:
         if self._session is not None:
             await self._session.close()
 
-    async def request(self, url: str, parameters: dict[str, str], *, method: Method, call_sid: str) -> Answer:
-        """Request `url` and return the last answer; never raises for what the server does."""
+    async def request(
+        self, url: str, parameters: dict[str, str], *, method: Method, call_sid: str, token: str = ""
+    ) -> Answer:
+        """Request `url` and return the last answer; never raises for what the server does.
+
+        `token` marks copies of one message; without one this is a message of its own.
+        """
         target, overrides = split_overrides(url)
-        token = new_sid("")
+        token = token or new_sid("")
         answer = Answer(0)
         for _ in range(1 + overrides.retries):
             answer = await self._attempt(target, parameters, method, token, overrides, call_sid)
@@ -134,7 +144,7 @@ class WebhookClient:
             raise RuntimeError("WebhookClient is not open")
         timeout = aiohttp.ClientTimeout(total=15.0)
         try:
-            async with self._session.get(resolve(url, self._routes), timeout=timeout) as response:
+            async with self._session.get(resolve(url, self._routes)[0], timeout=timeout) as response:
                 return await response.content.read(MAX_SOUND_BYTES) if response.ok else b""
         except (aiohttp.ClientError, TimeoutError, ValueError):
             return b""
@@ -170,17 +180,30 @@ class WebhookClient:
     async def _exchange(
         self, url: str, body: dict[str, str] | None, headers: dict[str, str], method: Method, overrides: Overrides
     ) -> Answer:
-        if self._session is None:
-            raise RuntimeError("WebhookClient is not open")
         timeout = aiohttp.ClientTimeout(
             total=overrides.total_timeout_ms / 1_000,
             sock_connect=overrides.connect_timeout_ms / 1_000,
             sock_read=overrides.read_timeout_ms / 1_000,
         )
+        answer = Answer(0)
+        for place in resolve(url, self._routes):
+            answer = await self._ask(place, body, headers, method, timeout)
+            if not answer.is_connect_failure:
+                break
+        return answer
+
+    async def _ask(
+        self,
+        place: str,
+        body: dict[str, str] | None,
+        headers: dict[str, str],
+        method: Method,
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - of aiohttp, not ours
+    ) -> Answer:
+        if self._session is None:
+            raise RuntimeError("WebhookClient is not open")
         try:
-            async with self._session.request(
-                method, resolve(url, self._routes), data=body, headers=headers, timeout=timeout
-            ) as response:
+            async with self._session.request(method, place, data=body, headers=headers, timeout=timeout) as response:
                 content = await response.content.read(MAX_ANSWER_BYTES)
                 return Answer(response.status, response.content_type, content.decode("utf-8", "replace"))
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
