@@ -19,7 +19,7 @@ async def test_an_invited_account_without_a_password_cannot_sign_in_with_one(dat
 
     async with database.write() as session:
         with pytest.raises(NotAuthenticated):
-            await identity.sign_in(session, "ana@harbour.test", "nobody has this password")
+            await identity.prove(session, "ana@harbour.test", "nobody has this password")
         assert [user.email for _, user in await repository.members(session, organisation.id)] == ["ana@harbour.test"]
 
 

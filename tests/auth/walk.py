@@ -34,7 +34,7 @@ def _filling(parameter: str) -> str:
 def _routes(routes: object, prefix: str) -> Iterator[tuple[str, str]]:
     for route in routes:  # type: ignore[attr-defined] # FastAPI's routes and the routers that it keeps included
         if isinstance(route, APIRoute):
-            yield from ((method, prefix + route.path) for method in sorted(route.methods))
+            yield from ((method, prefix + route.path) for method in sorted(route.methods or ()))
         elif hasattr(route, "original_router"):
             inner = getattr(route, "include_context", None)
             yield from _routes(route.original_router.routes, prefix + getattr(inner, "prefix", ""))
@@ -50,7 +50,7 @@ def bad_tokens(key: bytes, user_id: str) -> dict[str, str]:
 
     def signed(changes: dict[str, object], secret: bytes = key, algorithm: str | None = ALGORITHM) -> str:
         content = {name: value for name, value in (good | changes).items() if value is not None}
-        return jwt.encode(content, secret if algorithm != "none" else None, algorithm=algorithm)
+        return jwt.encode(content, secret if algorithm != "none" else "", algorithm=algorithm)
 
     whole = signed({})
     head, body, tail = whole.split(".")

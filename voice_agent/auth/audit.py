@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from sqlalchemy import select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -40,13 +41,39 @@ async def record(
     )
 
 
+class AuditFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which entries; all that is named has to hold."""
+
+    action: str = ""
+    """An action, or how it begins, such as `agent.`."""
+
+    actor_id: UUID | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    """The first moment that is not wanted any more."""
+
+
+ANY = AuditFilter()
+
+
 async def page(
-    session: AsyncSession, org_id: UUID, *, action: str = "", before: tuple[datetime, UUID] | None = None, limit: int
+    session: AsyncSession,
+    org_id: UUID,
+    chosen: AuditFilter = ANY,
+    *,
+    before: tuple[datetime, UUID] | None = None,
+    limit: int,
 ) -> Sequence[AuditRow]:
-    """Return entries, newest first; `action` may be the beginning of one, such as `agent.`."""
+    """Return entries, newest first."""
     query = select(AuditRow).where(AuditRow.org_id == org_id)
-    if action:
-        query = query.where(AuditRow.action.startswith(action, autoescape=True))
+    if chosen.action:
+        query = query.where(AuditRow.action.startswith(chosen.action, autoescape=True))
+    if chosen.actor_id is not None:
+        query = query.where(AuditRow.actor_id == chosen.actor_id)
+    if chosen.since is not None:
+        query = query.where(AuditRow.created_at >= chosen.since)
+    if chosen.until is not None:
+        query = query.where(AuditRow.created_at < chosen.until)
     if before is not None:
         query = query.where(tuple_(AuditRow.created_at, AuditRow.id) < tuple_(*before))
     return (await session.scalars(query.order_by(AuditRow.created_at.desc(), AuditRow.id.desc()).limit(limit))).all()

@@ -21,6 +21,8 @@ from voice_agent.auth import repository
 from voice_agent.auth.principal import ROLE_PERMISSIONS, Permission, Principal, Role
 from voice_agent.auth.tokens import API_KEY_PREFIX, fingerprint, read_access_token
 from voice_agent.errors import NotAuthenticated, NotPermitted
+from voice_agent.rest.limits import REQUESTS, check
+from voice_agent.storage.cache import CacheService
 from voice_agent.storage.database import Database
 from voice_agent.storage.tables import ApiKeyRow, UserRow
 
@@ -61,13 +63,18 @@ class Gate:
         *,
         external: ExternalTokens | None = None,
         trusted_proxies: int = 0,
+        cache: CacheService | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """With `external`, access tokens are the identity provider's and not ours."""
+        """With `external`, access tokens are the identity provider's and not ours.
+
+        With `cache`, requests are counted there and too many refused (`rest.limits.REQUESTS`).
+        """
         self._database = database
         self._token_key = token_key
         self._external = external
         self._trusted_proxies = trusted_proxies
+        self._cache = cache
         self._clock = clock
         self._remembered: OrderedDict[tuple[str, str], tuple[float, Principal]] = OrderedDict()
 
@@ -90,7 +97,7 @@ class Gate:
         return await self.identify(request)
 
     async def identify(self, connection: HTTPConnection, credential: str = "") -> Principal:
-        """Return who asks, by the request's headers or by `credential`. Raises NotAuthenticated."""
+        """Return who asks, by the request's headers or by `credential`. Raises NotAuthenticated or TooManyRequests."""
         credential = credential or _credential(connection)
         if not credential:
             raise NotAuthenticated("sign in, or send an API key")
@@ -99,6 +106,8 @@ class Gate:
         if principal is None:
             principal = await self._look_up(credential, wanted)
             self._remember(fingerprint(credential), wanted, principal)
+        if self._cache is not None:
+            await check(self._cache, REQUESTS, f"{principal.kind}:{principal.id}")
         return msgspec.structs.replace(principal, address=self.address(connection))
 
     def address(self, connection: HTTPConnection) -> str:

@@ -4,8 +4,10 @@ from datetime import datetime
 from typing import Annotated, Any, Self
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from fastapi import Query
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
+from voice_agent.auth.audit import AuditFilter
 from voice_agent.auth.principal import Permission, Role
 from voice_agent.storage.tables import ApiKeyRow, AuditRow, MembershipRow, OrganisationRow, UserRow
 
@@ -175,6 +177,23 @@ class ApiKeyMade(ApiKeyOut):
     """A new key."""
 
     key: str = Field("", description="The key itself: shown now and never again.")
+
+
+class AuditQuery:
+    """Which entries of the audit log."""
+
+    def __init__(
+        self,
+        action: Annotated[str, Query(max_length=40, description="An action, or how it begins: `agent.`.")] = "",
+        actor_id: Annotated[UUID | None, Query(description="Who did it: a user or an API key.")] = None,
+        since: Annotated[AwareDatetime | None, Query(description="From this moment on.")] = None,
+        until: Annotated[AwareDatetime | None, Query(description="Before this moment.")] = None,
+    ) -> None:
+        self._filter = AuditFilter(action=action, actor_id=actor_id, since=since, until=until)
+
+    def filter(self) -> AuditFilter:
+        """Return what was asked for."""
+        return self._filter
 
 
 class AuditOut(BaseModel):
