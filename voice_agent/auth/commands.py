@@ -66,7 +66,8 @@ async def _opened(settings: Settings) -> AsyncIterator[tuple[AsyncSession, Ident
     )
     database = Database(database_url(settings))
     try:
-        await database.migrate()
+        if not database.is_pooled_by_transaction:
+            await database.migrate()
         async with database.write() as session:
             yield session, identity
     finally:
