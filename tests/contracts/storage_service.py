@@ -128,19 +128,19 @@ class StorageServiceContract:
         assert status >= 400
         assert b"RIFF" not in body
 
-    @pytest.mark.parametrize("key", NO_KEYS)
-    async def test_what_is_no_key_is_refused(self, storage: StorageService, tmp_path: Path, key: str) -> None:
+    async def test_what_is_no_key_is_refused(self, storage: StorageService, tmp_path: Path) -> None:
         path = source(tmp_path, b"x")
-        with pytest.raises(StorageError):
-            await storage.put_file(key, path, content_type="audio/wav")
-        with pytest.raises(StorageError):
-            await read(storage, key)
-        with pytest.raises(StorageError):
-            await storage.stat(key)
-        with pytest.raises(StorageError):
-            await storage.delete(key)
-        with pytest.raises(StorageError):
-            await storage.signed_url(key)
+        for key in NO_KEYS:
+            asked: list[Awaitable[object]] = [
+                storage.put_file(key, path, content_type="audio/wav"),
+                read(storage, key),
+                storage.stat(key),
+                storage.delete(key),
+                storage.signed_url(key),
+            ]
+            for each in asked:
+                with pytest.raises(StorageError, match="no key"):
+                    await each
 
     async def test_a_source_that_is_not_there_stores_nothing(self, storage: StorageService, tmp_path: Path) -> None:
         with pytest.raises(StorageError):
@@ -148,15 +148,20 @@ class StorageServiceContract:
         with pytest.raises(FileNotStored):
             await storage.stat("a/b")
 
-    async def test_a_large_file_goes_through_in_pieces(self, storage: StorageService, tmp_path: Path) -> None:
+    @pytest.fixture
+    async def large_storage(self, storage: StorageService) -> StorageService:
+        """Override it where the server keeps files in the memory of the tests."""
+        return storage
+
+    async def test_a_large_file_goes_through_in_pieces(self, large_storage: StorageService, tmp_path: Path) -> None:
         path = source(tmp_path, b"")
         with path.open("wb") as file:
             file.truncate(LARGE_BYTES)
         tracemalloc.start()
         try:
-            stored = await storage.put_file(KEY, path, content_type="audio/wav")
+            stored = await large_storage.put_file(KEY, path, content_type="audio/wav")
             size_bytes = 0
-            async for piece in storage.read(KEY):
+            async for piece in large_storage.read(KEY):
                 size_bytes += len(piece)
             _, peak_bytes = tracemalloc.get_traced_memory()
         finally:

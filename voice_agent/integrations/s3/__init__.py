@@ -1,0 +1,1 @@
+"""S3, or anything that speaks it: recordings and exports. Needs the extra `s3`."""
