@@ -40,6 +40,7 @@ from voice_agent.calls.service import CallPorts, CallService
 from voice_agent.calls.spool import Spool
 from voice_agent.directory import CallDirectory, found
 from voice_agent.errors import SettingsError
+from voice_agent.integrations.supabase.client import SupabaseClient
 from voice_agent.integrations.twilio.addresses import AFTER_DIAL_PATH, MEDIA_PATH, TwilioAddresses
 from voice_agent.integrations.twilio.service import TwilioCallControl, TwilioService
 from voice_agent.integrations.twilio.signature import WebhookSignature
@@ -93,7 +94,14 @@ class Server:
         )
         self.endpoint = MediaStreamEndpoint(MEDIA_PATH, self.calls.admit, clock=PlayoutClock())
         self.identity = IdentityService(settings.auth, secret.derive("access tokens"), _now)
-        self.gate = Gate(self.database, secret.derive("access tokens"), trusted_proxies=settings.auth.trusted_proxies)
+        self._supabase = SupabaseClient(settings.supabase) if settings.auth.provider == "supabase" else None
+        self.gate = Gate(
+            self.database,
+            secret.derive("access tokens"),
+            external=self._supabase,
+            trusted_proxies=settings.auth.trusted_proxies,
+            cache=self.cache,
+        )
         self.agents = AgentService(_now)
         self.numbers = NumberService(self.agents, _now)
         self.storage, self.links = file_storage(settings, base_url)
@@ -161,7 +169,10 @@ class Server:
         await self._reconciler.close()
         await self._filing.close()
         await self._processor.close()
+        await self._reception.close()
         await self._inbox.close()
+        if self._supabase is not None:
+            await self._supabase.close()
         await self._twilio.close()
         await self._planner.close()
         await self._ledger.close()
@@ -225,7 +236,8 @@ def create_app(settings: Settings, base_url: str) -> FastAPI:
     app.include_router(health_router({"calls": server.calls.why_not_ready}))
     app.include_router(server.webhooks.router)
     transactions = Transactions(server.database)
-    app.include_router(sign_in_router(server.identity, server.gate, transactions, server.cache))
+    if settings.auth.provider == "local":
+        app.include_router(sign_in_router(server.identity, server.gate, transactions, server.cache))
     app.include_router(identity_router(server.identity, server.gate, transactions))
     app.include_router(agents_router(server.agents, server.numbers, server.gate, transactions))
     app.include_router(calls_router(server.call_service, server.storage, server.gate, transactions))

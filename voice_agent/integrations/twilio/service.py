@@ -267,7 +267,10 @@ class TwilioService:
 
     async def _once(self, request: Callable[[], Awaitable[Any]]) -> Any:
         if self._http is None:
-            raise CarrierError("Twilio is not connected")
+            raise CarrierError("Twilio is not connected", status=400)
+        if not self._settings.account_sid:
+            # A refusal, so that nobody takes it for a call that may ring.
+            raise CarrierError("there is no Twilio account: TWILIO_ACCOUNT_SID is not set", status=401, kind="config")
         try:
             async with asyncio.timeout(self._timeout_s):
                 return await request()
