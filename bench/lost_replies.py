@@ -40,8 +40,12 @@ NOBODY = "http://127.0.0.1:9"
 """Where status callbacks go: nobody listens there."""
 
 PASSES = 3
-NUMBERS = 100
-"""Numbers called: fewer than calls, so that calls to one number have to be told apart."""
+NUMBERS = 200
+CALLS_PER_SECOND = 20.0
+"""Each number is called several times, ten seconds apart: calls to one number have to be told apart by their moments.
+The carrier tells those in whole seconds, so that two within a second could not be; the path of the answer's webhook
+tells them apart then.
+"""
 
 
 class Result(msgspec.Struct):
@@ -99,7 +103,7 @@ async def lose(database: Database, *, lost: int, resets: int) -> Result:
                 "account_sid": account.account_sid,
                 "auth_token": account.auth_token,
                 "base_url": carrier.base_url,
-                "calls_per_second": 100.0,
+                "calls_per_second": CALLS_PER_SECOND,
             }
         )
         async with TwilioService(settings) as twilio:

@@ -8,6 +8,7 @@ from tests.sandbox.carrier.calling import NUMBERS, place, warnings
 from tests.sandbox.carrier.server import FakeServer, Person, Wire
 from voice_agent.sandbox.carrier import Carrier, CarrierSettings
 from voice_agent.sandbox.carrier.journal import StreamClosed
+from voice_agent.sandbox.carrier.webhooks import Routes
 
 
 async def test_the_upgrade_is_signed_over_the_url_of_the_twiml(server: FakeServer) -> None:
@@ -131,3 +132,28 @@ async def test_stream_events_are_told(carrier: Carrier, server: FakeServer) -> N
     forms = await server.wait_for("/twiml/status", 2)
     events = [(form["StreamEvent"], form["StreamName"]) for form in forms]
     assert events == [("stream-started", "n"), ("stream-stopped", "n")]
+
+
+async def test_f47_a_stream_that_breaks_without_a_word_leads_to_the_action_at_another_worker(
+    server: FakeServer, unused_tcp_port: int
+) -> None:
+    """The first worker is dead: nobody listens there any more. The call lives on with the next."""
+    public = "https://calls.example.org"
+    routes: Routes = {public: (f"http://127.0.0.1:{unused_tcp_port}", server.url)}
+    async with Carrier(CarrierSettings(routes=routes)) as carrier:
+
+        async def hold(wire: Wire) -> None:
+            await wire.next("media")
+            if len(server.wires) == 1:
+                carrier.list_calls()[0].drop_stream()
+                await wire.read_to_end()
+
+        server.hold = hold
+        stream = '<Response><Connect {}><Stream url="wss://calls.example.org/media"/></Connect></Response>'
+        server.documents["voice"] = stream.format('action="again"')
+        server.documents["again"] = stream.format("")
+        call = carrier.place_inbound_call(Person(), voice_url=f"{public}/twiml/voice", **NUMBERS)
+        await call.ended.wait()
+    assert len(server.wires) == 2
+    assert server.wires[0].of("stop") == []
+    assert (call.record.status, len(server.forms("/twiml/again"))) == ("completed", 1)

@@ -1,5 +1,7 @@
 """Two legs joined by sound."""
 
+import pytest
+
 from tests.sandbox.carrier.calling import run, verbs
 from tests.sandbox.carrier.server import FakeServer, Person
 from voice_agent.sandbox.carrier import Callee, Carrier
@@ -29,3 +31,41 @@ async def test_dial_tells_when_nobody_answers(speaking_carrier: Carrier, server:
     speaking_carrier.register("+15005550009", Callee(outcome="no-answer"))
     call = await run(speaking_carrier, server, '<Dial timeout="0.05">+15005550009</Dial><Say>nobody</Say>')
     assert verbs(speaking_carrier, call) == ["Dial", "Say"]
+
+
+WHISPERED = '<Dial action="done"><Number url="whisper">+15005550009</Number></Dial>'
+
+
+async def test_who_is_called_hears_the_whisper_before_both_are_joined(
+    speaking_carrier: Carrier, server: FakeServer
+) -> None:
+    server.documents["whisper"] = '<Response><Say language="es">un cliente</Say></Response>'
+    caller, called = Person(says=b"\x21" * 3_200), Person(says=b"\x31" * 3_200, hangs_up_after_frames=30)
+    speaking_carrier.register("+15005550009", Callee(ring_s=0.0, person=lambda: called))
+    whisper = WHISPERED.replace('"whisper"', f'"{server.url}/twiml/whisper"')
+    await run(speaking_carrier, server, whisper, caller)
+    assert called.heard.count(b"\x22") == 8 * len("un cliente")
+    assert called.heard.index(b"\x22") < called.heard.index(b"\x21")
+    form = server.forms("/twiml/whisper")[0]
+    assert (form["To"], form["Direction"]) == ("+15005550009", "outbound-dial")
+    assert server.forms("/twiml/done")[0]["DialBridged"] == "true"
+
+
+@pytest.mark.parametrize("whisper", ["<Response><Hangup/></Response>", "no document"])
+async def test_a_whisper_that_hangs_up_or_fails_keeps_both_apart(
+    speaking_carrier: Carrier, server: FakeServer, whisper: str
+) -> None:
+    server.documents["whisper"] = whisper
+    caller, called = Person(), Person(says=b"\x31" * 1_600)
+    speaking_carrier.register("+15005550009", Callee(ring_s=0.0, person=lambda: called))
+    await run(speaking_carrier, server, WHISPERED.replace('"whisper"', f'"{server.url}/twiml/whisper"'), caller)
+    assert caller.heard.count(b"\x31") == 0
+    assert server.forms("/twiml/done")[0]["DialBridged"] == "false"
+
+
+async def test_who_hangs_up_in_the_whisper_is_not_joined(speaking_carrier: Carrier, server: FakeServer) -> None:
+    server.documents["whisper"] = "<Response><Pause length='30'/></Response>"
+    called = Person(hangs_up_after_frames=3)
+    speaking_carrier.register("+15005550009", Callee(ring_s=0.0, person=lambda: called))
+    await run(speaking_carrier, server, WHISPERED.replace('"whisper"', f'"{server.url}/twiml/whisper"'), Person())
+    assert server.forms("/twiml/done")[0]["DialBridged"] == "false"

@@ -6,17 +6,13 @@ from collections.abc import Coroutine
 import msgspec
 
 from voice_agent.sandbox.carrier import twiml
-from voice_agent.sandbox.carrier.interpreter import RETRIEVAL_FAILED, Fetch, HangUp, Interpreter, Step
+from voice_agent.sandbox.carrier.documents import Fetch, HangUp, Step, fetch_document
+from voice_agent.sandbox.carrier.interpreter import Interpreter
 from voice_agent.sandbox.carrier.leg import Leg
 from voice_agent.sandbox.carrier.line import Party
 from voice_agent.sandbox.carrier.machines import MachineDetection, Verdict, judge
 from voice_agent.sandbox.carrier.record import CallRecord, Status
 from voice_agent.sandbox.carrier.services import Callee
-
-DOCUMENT_INVALID = 12100
-CONTENT_TYPE_INVALID = 12300
-
-_CONTENT_TYPES = frozenset({"text/xml", "application/xml", "text/html", ""})
 
 _APOLOGY = twiml.Document(
     (twiml.Say("We are sorry, an application error has occurred. Goodbye."), twiml.Hangup()),
@@ -65,6 +61,11 @@ class Call:
         """End the call from the carrier's side; one that was not yet answered is canceled."""
         self._unanswered = "canceled"
         self._orders.put_nowait(HangUp())
+
+    def drop_stream(self) -> None:
+        """Lose the media stream in mid-call; the document goes on behind it, as after the server's death."""
+        if self.leg.stream is not None:
+            self.leg.stream.drop()
 
     async def receive(self, person: Party) -> None:
         """Run an inbound call: the first document decides whether `person` is answered."""
@@ -170,32 +171,12 @@ class Call:
         """Return the document at `source`, else the fallback's, else Twilio's apology."""
         if isinstance(source, twiml.Document):
             return source
-        document, code = await self._fetch(source)
+        document, code = await fetch_document(self.leg, source)
         if document is None and self._application.fallback is not None:
             fallback = self._application.fallback
             explained = fallback.parameters | {"ErrorCode": str(code), "ErrorUrl": source.url}
-            document, _ = await self._fetch(Fetch(fallback.url, fallback.method, explained))
+            document, _ = await fetch_document(self.leg, Fetch(fallback.url, fallback.method, explained))
         return _APOLOGY if document is None else document
-
-    async def _fetch(self, source: Fetch) -> tuple[twiml.Document | None, int]:
-        answer = await self.leg.services.webhooks.request(
-            source.url,
-            self.record.webhook_parameters() | source.parameters,
-            method=source.method,
-            call_sid=self.record.sid,
-        )
-        code, reason = 0, ""
-        if not answer.is_ok:
-            code, reason = RETRIEVAL_FAILED, f"status {answer.status} {answer.text[:200]}"
-        elif answer.content_type not in _CONTENT_TYPES:
-            code, reason = CONTENT_TYPE_INVALID, f"content type {answer.content_type!r}"
-        else:
-            try:
-                return twiml.parse(answer.text, base_url=source.url), 0
-            except twiml.TwimlError as error:
-                code, reason = DOCUMENT_INVALID, str(error)
-        self.leg.warn(code, f"{source.url}: {reason}")
-        return None, code
 
     def _finish(self) -> None:
         try:

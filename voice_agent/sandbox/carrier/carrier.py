@@ -17,9 +17,9 @@ from aiohttp import web
 
 from voice_agent.sandbox.carrier.call import Application, Call
 from voice_agent.sandbox.carrier.callbacks import StatusCallback
+from voice_agent.sandbox.carrier.documents import Fetch
 from voice_agent.sandbox.carrier.faults import CreateFault, CreateFaultPlan
 from voice_agent.sandbox.carrier.forms import RestError
-from voice_agent.sandbox.carrier.interpreter import Fetch
 from voice_agent.sandbox.carrier.journal import Journal
 from voice_agent.sandbox.carrier.leg import Leg
 from voice_agent.sandbox.carrier.line import Clock, LineClock, Party

@@ -8,7 +8,7 @@ from multidict import MultiMapping
 
 from voice_agent.sandbox.carrier import twiml
 from voice_agent.sandbox.carrier.callbacks import StatusCallback
-from voice_agent.sandbox.carrier.interpreter import Fetch
+from voice_agent.sandbox.carrier.documents import Fetch
 from voice_agent.sandbox.carrier.machines import MachineDetection
 
 MAX_TWIML_CHARACTERS = 4_000

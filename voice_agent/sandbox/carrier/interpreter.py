@@ -10,37 +10,20 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-import msgspec
-
 from voice_agent.audio.mulaw import BYTES_PER_MS, silence
 from voice_agent.sandbox.carrier import twiml
 from voice_agent.sandbox.carrier.connect import hold_stream
-from voice_agent.sandbox.carrier.dial import dial
+from voice_agent.sandbox.carrier.dial import Brief, dial
+from voice_agent.sandbox.carrier.documents import RETRIEVAL_FAILED, Fetch, HangUp, Step, fetch_document
 from voice_agent.sandbox.carrier.journal import VerbStarted
 from voice_agent.sandbox.carrier.leg import Leg
 from voice_agent.sandbox.carrier.sound_files import read_wav, to_mulaw
 
-RETRIEVAL_FAILED = 11200
 VERB_UNKNOWN = 12200
 RELATIVE_ACTION = 15004
 
 UNSPOKEN_MS_PER_CHARACTER = 60
 """How long a text lasts where the carrier has no synthesis: about 150 words a minute."""
-
-
-class Fetch(msgspec.Struct, frozen=True):
-    """Go on with the document at `url`; `parameters` join those of the call."""
-
-    url: str
-    method: twiml.Method = "POST"
-    parameters: dict[str, str] = msgspec.field(default_factory=dict)
-
-
-class HangUp(msgspec.Struct, frozen=True):
-    """End the call."""
-
-
-Step = Fetch | HangUp
 
 
 class Interpreter:
@@ -105,7 +88,7 @@ class Interpreter:
         await asyncio.sleep(verb.length_s)
 
     async def _hang_up(self, _: twiml.Hangup | twiml.Reject) -> Step:
-        return HangUp()
+        return HangUp(is_ordered=True)
 
     async def _redirect(self, verb: twiml.Redirect) -> Step | None:
         return self._go_to(verb.url, verb.method)
@@ -115,7 +98,7 @@ class Interpreter:
         return self._go_to(verb.action, verb.method)
 
     async def _dial(self, verb: twiml.Dial) -> Step | None:
-        return self._go_to(verb.action, verb.method, await dial(self._leg, verb))
+        return self._go_to(verb.action, verb.method, await dial(self._leg, verb, _whisper(verb)))
 
     async def _gather(self, verb: twiml.Gather) -> Step | None:
         digits = await self._collect(verb)
@@ -165,3 +148,19 @@ class Interpreter:
             self._leg.warn(RELATIVE_ACTION, f"{url!r} is relative, and the document came without an address")
             return HangUp()
         return Fetch(target, method, parameters or {})
+
+
+def _whisper(verb: twiml.Dial) -> Brief:
+    async def brief(child: Leg) -> bool:
+        """A whisper that cannot be had, or hangs up, keeps both apart."""
+        step: Step = Fetch(verb.whisper_url, verb.whisper_method)
+        if not verb.whisper_url:
+            return True
+        while isinstance(step, Fetch):
+            document, _ = await fetch_document(child, step)
+            if document is None:
+                return False
+            step = await Interpreter(child).run(document)
+        return not step.is_ordered
+
+    return brief

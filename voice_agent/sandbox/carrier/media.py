@@ -147,6 +147,11 @@ class MediaStream(WSListener):
         await asyncio.wait({self.closed}, timeout=CLOSE_TIMEOUT_S)
         transport.disconnect(graceful=False)
 
+    def drop(self) -> None:
+        """Lose the connection: no `stop`, no close frame, as when the network between both fails."""
+        if self._transport is not None:
+            self._transport.disconnect(graceful=False)
+
     def _send_start(self) -> None:
         self._send(b'{"event":"connected","protocol":"Call","version":"1.0.0"}')
         self._send_event(

@@ -85,6 +85,9 @@ class Dial(msgspec.Struct, frozen=True, kw_only=True):
     method: Method = "POST"
     timeout_s: float = 30.0
     caller_id: str = ""
+    whisper_url: str = ""
+    """`<Number url>`: the document that whoever answers hears before both are joined."""
+    whisper_method: Method = "POST"
 
 
 class Gather(msgspec.Struct, frozen=True, kw_only=True):
@@ -189,6 +192,8 @@ def _dial(element: ElementTree.Element) -> Verb:
         method=_method(element),
         timeout_s=float(element.get("timeout", "30")),
         caller_id=element.get("callerId", ""),
+        whisper_url="" if number is None else number.get("url", ""),
+        whisper_method="POST" if number is None else _method(number),
     )
 
 
