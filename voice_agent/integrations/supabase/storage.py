@@ -133,9 +133,9 @@ class SupabaseStorage:
 
 
 class _Refusal(msgspec.Struct):
-    """The body of an error. `statusCode` is text."""
+    """The body of an error."""
 
-    statusCode: str | int = ""
+    status: str | int = msgspec.field(default="", name="statusCode")
     error: str = ""
     code: str = ""
 
