@@ -39,6 +39,9 @@ START_S = 90.0
 END_S = 20.0
 CALL_S = 180.0
 
+SHOWN_LINES = 40
+"""How much of what a failed step said."""
+
 CALL = "hang_up"
 """The built-in scenario of the call that the image has to hold."""
 
@@ -181,7 +184,8 @@ def _inside(folder: Path) -> int:
         say(f"the image holds {size} MB")
         prove(root, line, folder)
     except (Failure, NoMirror, subprocess.SubprocessError) as error:
-        sys.stderr.write(f"make image: {error}\n")
+        said = str(getattr(error, "output", None) or "").splitlines()[-SHOWN_LINES:]
+        sys.stderr.write("\n".join([*said, f"make image: {error}", ""]))
         return 1
     say("the image is what it has to be")
     return 0

@@ -59,7 +59,7 @@ class Container:
 
     def _start(self, command: Sequence[str]) -> "subprocess.Popen[bytes]":
         user, group = self._words["USER"].split(":")
-        apart = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+        apart = ["/usr/bin/unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
         apart += [f"--root={self._root}", f"--wd={self._words['WORKDIR']}"]
         account = ["setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups"]
         account += ["--no-new-privs", "--bounding-set=-all", "--inh-caps=-all"]

@@ -6,7 +6,7 @@ An instruction that is not known here is refused: what `make image` proves has t
 import json
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
@@ -31,6 +31,9 @@ class Step:
 
     origin: str = ""
     """COPY: the stage that is copied from; empty for the folder of the Dockerfile."""
+
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """What the ENV lines before it say."""
 
 
 @dataclass
@@ -75,7 +78,7 @@ def _lines(text: str) -> list[str]:
 
 def _add(stage: Stage, kind: str, rest: str) -> None:
     if kind in STEPS:
-        stage.steps.append(_step(kind, rest))
+        stage.steps.append(_step(kind, rest, dict(stage.environment)))
     elif kind == "ENV":
         stage.environment |= dict(word.split("=", 1) for word in shlex.split(rest))
     elif kind in LISTS:
@@ -88,14 +91,14 @@ def _add(stage: Stage, kind: str, rest: str) -> None:
         raise UnknownInstruction(f"{kind} {rest}")
 
 
-def _step(kind: str, rest: str) -> Step:
+def _step(kind: str, rest: str, environment: Mapping[str, str]) -> Step:
     words = shlex.split(rest)
     origin = ""
     if kind == "COPY" and words[0].startswith("--from="):
         origin = words.pop(0).removeprefix("--from=")
     if words[0].startswith(("--", "[")):
         raise UnknownInstruction(f"{kind} {rest}")
-    return Step(kind, tuple(words), origin)
+    return Step(kind, tuple(words), origin, environment)
 
 
 def ignored(path: str, patterns: Iterable[str]) -> bool:

@@ -21,8 +21,18 @@ Say = Callable[[str], None]
 
 
 def run(command: Sequence[str | Path], *, environment: Mapping[str, str] | None = None) -> None:
-    """Run a command to its end; what it says goes on. Raises CalledProcessError."""
-    subprocess.run([str(word) for word in command], check=True, timeout=STEP_S, env=environment)
+    """Run a command to its end. Raises CalledProcessError with what it said."""
+    words = [str(word) for word in command]
+    subprocess.run(
+        words,
+        check=True,
+        timeout=STEP_S,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
 
 @contextmanager
@@ -75,16 +85,16 @@ class Builder:
             if step.kind == "COPY":
                 self._copy(step, root)
             else:
-                self._run(step, root, stage.environment)
+                self._run(step, root)
 
-    def _run(self, step: Step, root: Path, environment: Mapping[str, str]) -> None:
+    def _run(self, step: Step, root: Path) -> None:
         with ExitStack() as stack:
             stack.enter_context(mounted("proc", root / "proc", "-t", "proc"))
             stack.enter_context(bound(self._sources.folder, root / PLACE.lstrip("/")))
             for folder in self._sources.local:
                 stack.enter_context(bound(folder, root / folder.relative_to("/")))
-            variables = {"PATH": SYSTEM_PATH, "HOME": "/root", **environment, **self._sources.environment}
-            run(["chroot", root, "/bin/sh", "-c", " ".join(step.words)], environment=variables)
+            variables = {"PATH": SYSTEM_PATH, "HOME": "/root", **step.environment, **self._sources.environment}
+            run(["/usr/sbin/chroot", root, "/bin/sh", "-c", " ".join(step.words)], environment=variables)
 
     def _copy(self, step: Step, root: Path) -> None:
         *names, target = step.words

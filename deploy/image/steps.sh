@@ -25,10 +25,10 @@ tools() {
     python3 -m venv --without-pip "$environment"
 }
 
-# The locked requirements, each file compared with the lock's hashes.
+# The locked requirements, each file compared with the lock's hashes. The lock is complete: nothing is resolved again.
 dependencies() {
-    install_into "$tools" --require-hashes --requirement "$source/requirements/build.txt"
-    install_into "$environment" --require-hashes --requirement "$source/requirements/runtime.txt"
+    install_into "$tools" --require-hashes --no-deps --requirement "$source/requirements/build.txt"
+    install_into "$environment" --require-hashes --no-deps --requirement "$source/requirements/runtime.txt"
     # Some packages carry templates that end in .py and are no Python.
     byte_compile "$environment"/lib/python3*/site-packages || true
 }
@@ -39,6 +39,7 @@ package() {
     wheels=$(mktemp -d)
     pip wheel --quiet --no-build-isolation --no-deps --no-index --wheel-dir "$wheels" "$source"
     install_into "$environment" --no-deps --no-index "$wheels"/*.whl
+    pip --python "$environment/bin/python3" check >/dev/null
     byte_compile "$environment"/lib/python3*/site-packages/voice_agent
     "$environment/bin/voice-agent" version >/dev/null
 }
