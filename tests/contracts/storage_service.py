@@ -185,3 +185,7 @@ class StorageServiceContract:
         await writing
 
         assert all(each in contents for each in seen)
+
+    async def test_closing_twice_is_no_error(self, storage: StorageService) -> None:
+        await storage.close()
+        await storage.close()

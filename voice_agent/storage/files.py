@@ -60,6 +60,10 @@ class StorageService(Protocol):
         """Return an address at which anybody can read the file for `ttl_s` seconds, five minutes at most."""
         ...
 
+    async def close(self) -> None:
+        """Close the connections. Safe to call twice."""
+        ...
+
 
 def checked_key(key: str) -> str:
     """Return the key where it is one. Raises StorageError: small letters, digits, `_.-`, parts divided by /."""
@@ -171,6 +175,9 @@ class LocalStorage:
     async def signed_url(self, key: str, *, ttl_s: int = LONGEST_LINK_S) -> str:
         """Return an address of our own server."""
         return self._links.sign(checked_key(key), ttl_s)
+
+    async def close(self) -> None:
+        """Nothing is open between two requests."""
 
     def _path(self, key: str) -> Path:
         path = self._folder / checked_key(key)
