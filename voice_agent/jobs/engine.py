@@ -24,6 +24,7 @@ Its traps (campaigns.md, 4.5) and what is done about them:
 
 import asyncio
 import contextvars
+import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime
@@ -51,6 +52,12 @@ STATEMENT_MS = 30_000
 
 POOL_SIZE = 5
 PURGE_BATCH = 500
+
+CLAIMING_THREAD = "queue-worker-"
+"""What names of the engine's threads that claim runs begin with."""
+
+CLAIM_S = 5.0
+"""The longest a claim under way is waited for."""
 
 _STATES = {
     "DELAYED": EngineState.WAITING,
@@ -157,6 +164,8 @@ class JobEngine:
 
     def _destroy(self) -> None:
         self._fail_fast()
+        if self._dbos is not None:
+            _end_claims(self._dbos)
         DBOS.destroy(destroy_registry=True)
         self._dbos = None
         if self._tables is not None:
@@ -229,6 +238,16 @@ def _purge(before: datetime) -> int:
         DBOS.delete_workflows([each.workflow_id for each in found])
         purged += len(found)
     return purged
+
+
+def _end_claims(dbos: DBOS) -> None:
+    """Wait for the threads that claim runs: one that is about to start a run would wait for a stopped loop forever."""
+    for stop in dbos.background_thread_stop_events:
+        stop.set()
+    deadline = time.monotonic() + CLAIM_S
+    for thread in threading.enumerate():
+        if thread.name.startswith(CLAIMING_THREAD):
+            thread.join(max(0.0, deadline - time.monotonic()))
 
 
 def _tables(url: URL) -> Engine:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import msgspec
-from sqlalchemy import Delete, Update, delete, func, select, tuple_, update
+from sqlalchemy import ColumnElement, and_, delete, func, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -47,11 +47,11 @@ class JobOutbox:
     # --- handing over -----------------------------------------------------------------------------------------
     async def has_due(self, session: AsyncSession, now: datetime) -> bool:
         """Tell whether a job is due."""
-        return (await session.scalar(select(JobRow.id).where(*_is_due(now)).limit(1))) is not None
+        return (await session.scalar(select(JobRow.id).where(_is_due(now)).limit(1))) is not None
 
     async def hand_over(self, session: AsyncSession, now: datetime, *, limit: int) -> list[Run]:
         """Mark due jobs as handed over, the oldest first, and return their runs: they are the caller's to pass on."""
-        due = select(JobRow.id).where(*_is_due(now)).order_by(JobRow.due_at).limit(limit)
+        due = select(JobRow.id).where(_is_due(now)).order_by(JobRow.due_at).limit(limit)
         statement = (
             update(JobRow)
             .where(JobRow.id.in_(due.with_for_update(skip_locked=True)))
@@ -62,7 +62,7 @@ class JobOutbox:
 
     async def take_back(self, session: AsyncSession, runs: Sequence[Run]) -> None:
         """Have jobs handed over again, as another run."""
-        await session.execute(_these(update(JobRow), runs).values(handed_at=None))
+        await session.execute(update(JobRow).where(_is_of(runs)).values(handed_at=None))
 
     async def handed_before(self, session: AsyncSession, moment: datetime, *, limit: int) -> list[Run]:
         """Return runs that were handed over before a moment and have not ended."""
@@ -78,17 +78,17 @@ class JobOutbox:
 
     async def finish(self, session: AsyncSession, runs: Sequence[Run]) -> None:
         """Delete jobs: they are done."""
-        await session.execute(_these(delete(JobRow), runs))
+        await session.execute(delete(JobRow).where(_is_of(runs)))
 
     async def put_off(self, session: AsyncSession, run: Run, *, due_at: datetime, error: str) -> None:
         """Have a job wait for its next try."""
         changes = {"handed_at": None, "due_at": due_at, "tries": JobRow.tries + 1, "error": error[:MAX_ERROR_CHARS]}
-        await session.execute(_these(update(JobRow), [run]).values(changes))
+        await session.execute(update(JobRow).where(_is_of([run])).values(changes))
 
     async def fail(self, session: AsyncSession, run: Run, now: datetime, *, error: str) -> None:
         """Keep a job as failed."""
         changes = {"failed_at": now, "tries": JobRow.tries + 1, "error": error[:MAX_ERROR_CHARS]}
-        await session.execute(_these(update(JobRow), [run]).values(changes))
+        await session.execute(update(JobRow).where(_is_of([run])).values(changes))
 
     # --- for people -------------------------------------------------------------------------------------------
     async def failed(self, session: AsyncSession, *, limit: int) -> list[FailedJob]:
@@ -109,13 +109,13 @@ class JobOutbox:
         return (await session.execute(statement.values(changes).returning(JobRow.id))).first() is not None
 
 
-def _is_due(now: datetime) -> tuple[bool, ...]:
-    return (JobRow.due_at <= now, JobRow.handed_at.is_(None), JobRow.failed_at.is_(None))  # type: ignore[return-value]
+def _is_due(now: datetime) -> ColumnElement[bool]:
+    return and_(JobRow.due_at <= now, JobRow.handed_at.is_(None), JobRow.failed_at.is_(None))
 
 
-def _these(statement: "Update | Delete", runs: Sequence[Run]) -> "Update | Delete":
+def _is_of(runs: Sequence[Run]) -> ColumnElement[bool]:
     is_this_run = tuple_(JobRow.id, JobRow.run).in_([tuple(run) for run in runs])
-    return statement.where(is_this_run, JobRow.handed_at.is_not(None), JobRow.failed_at.is_(None))
+    return and_(is_this_run, JobRow.handed_at.is_not(None), JobRow.failed_at.is_(None))
 
 
 def _failed(row: JobRow) -> FailedJob:

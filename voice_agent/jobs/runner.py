@@ -10,9 +10,10 @@ How it works
            that were handed over long ago are looked for; every `tend_s`
 - periodic work that comes again
 
-Whatever fails unexpectedly, the whole is stopped and begun anew: engine, slot and all. So it is where the slot is lost:
-without a sign of life for `dead_after_s`, this process's jobs may be somebody else's, so it breaks them off itself. After
-an outage of the database all are late; nobody judges others before it has given signs of life for so long itself.
+Whatever fails unexpectedly, the whole is stopped and begun anew: engine, slot and all. So it is where the slot is
+lost: without a sign of life for `dead_after_s`, this process's jobs may be somebody else's, so it breaks them off
+itself. After an outage of the database all are late; nobody judges others before it has given signs of life for so long
+itself.
 """
 
 import asyncio
@@ -97,9 +98,7 @@ class JobRunner:
     # --- the slot ---------------------------------------------------------------------------------------------
     async def _hold_slot(self) -> None:
         slot = self._settings.slot
-        worker = Worker(
-            id=f"{slot}-{secrets.token_hex(6)}", slot=slot, host=socket.gethostname()[:200], version=__version__
-        )
+        worker = _new_worker(slot)
         await self._take(worker)
         try:
             await self._work(worker)
@@ -111,8 +110,8 @@ class JobRunner:
         while host := await self._register.take(worker):
             if time.monotonic() - began > 1.5 * self._times.dead_after_s and not self._is_decided.is_set():
                 self._refusal = SettingsError(
-                    f"JOBS_SLOT={worker.slot} is that of another process, on {host}: every process that runs jobs needs "
-                    "one of its own"
+                    f"JOBS_SLOT={worker.slot} is that of another process, on {host}: every process that runs jobs "
+                    "needs one of its own"
                 )
                 log.error("jobs_slot_taken", slot=worker.slot, host=host)
                 self._is_decided.set()
@@ -138,7 +137,7 @@ class JobRunner:
         await engine.start()
         try:
             await self._start_over(engine)
-            periodic = Periodic(self._database, self._periodic | _purging(engine, times), worker_id=worker.id)
+            periodic = Periodic(self._database, {**self._periodic, **_purging(engine, times)}, worker_id=worker.id)
             await periodic.prepare()
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._beat(worker), name="jobs-beat")
@@ -217,9 +216,7 @@ class JobRunner:
         occupied = set((await engine.running()).values())
         for slot in sorted(occupied - await self._register.living_slots()):
             # Held meanwhile, so that nobody starts in it whose jobs would be taken for the dead one's.
-            holder = Worker(
-                id=f"{slot}-{secrets.token_hex(6)}", slot=slot, host=socket.gethostname(), version=__version__
-            )
+            holder = _new_worker(slot)
             if not await self._register.take(holder):
                 log.warning("jobs_of_a_dead_process", slot=slot)
                 await engine.recover(slot)
@@ -244,6 +241,11 @@ class JobRunner:
                         await self._outbox.fail(session, run, datetime.now(UTC), error=f"the engine ended it: {state}")
                     case Verdict.LEAVE:
                         pass
+
+
+def _new_worker(slot: str) -> Worker:
+    host = socket.gethostname()[:200]
+    return Worker(id=f"{slot}-{secrets.token_hex(6)}", slot=slot, host=host, version=__version__)
 
 
 def _purging(engine: JobEngine, times: JobTimes) -> dict[str, PeriodicWork]:
