@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from voice_agent.errors import SettingsError
 from voice_agent.jobs.service import Jobs
-from voice_agent.settings import JobsSettings, ServerSettings, Settings, StorageSettings
+from voice_agent.settings import JobsSettings, ServerSettings, Settings
 from voice_agent.storage.database import Database
 from voice_agent.worker import handlers
 
@@ -21,11 +20,3 @@ async def test_a_worker_does_the_same_work_as_a_server(sqlite: Database, tmp_pat
 
 async def _nothing() -> None:
     raise AssertionError
-
-
-async def test_a_storage_that_is_not_served_yet_is_refused_by_name(sqlite: Database, tmp_path: Path) -> None:
-    storage = StorageSettings(files="s3")
-    settings = Settings(server=ServerSettings(data_dir=tmp_path), storage=storage)
-    with pytest.raises(SettingsError, match="FILES=s3"):
-        async with handlers(settings)(Jobs(sqlite, JobsSettings()), sqlite):
-            pass

@@ -8,7 +8,7 @@ import asyncio
 import gc
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
@@ -39,8 +39,9 @@ from voice_agent.calls.routes import calls_router
 from voice_agent.calls.service import CallPorts, CallService
 from voice_agent.calls.spool import Spool
 from voice_agent.directory import CallDirectory, found
-from voice_agent.errors import SettingsError
+from voice_agent.integrations.s3.storage import S3Storage
 from voice_agent.integrations.supabase.client import SupabaseClient
+from voice_agent.integrations.supabase.storage import SupabaseStorage
 from voice_agent.integrations.twilio.addresses import AFTER_DIAL_PATH, MEDIA_PATH, TwilioAddresses
 from voice_agent.integrations.twilio.service import TwilioCallControl, TwilioService
 from voice_agent.integrations.twilio.signature import WebhookSignature
@@ -56,7 +57,7 @@ from voice_agent.rest.transactions import Transactions
 from voice_agent.settings import Settings
 from voice_agent.storage.cache import open_cache
 from voice_agent.storage.database import Database, database_url
-from voice_agent.storage.files import LinkOffice, LocalStorage
+from voice_agent.storage.files import LinkOffice, LocalStorage, StorageService
 from voice_agent.storage.secret_key import load_secret_key
 
 log = structlog.get_logger(__name__)
@@ -168,6 +169,7 @@ class Server:
         await self.jobs.close()
         await self._reconciler.close()
         await self._filing.close()
+        await self.storage.close()
         await self._processor.close()
         await self._reception.close()
         await self._inbox.close()
@@ -183,12 +185,16 @@ class Server:
         gc.unfreeze()
 
 
-def file_storage(settings: Settings, base_url: str) -> tuple[LocalStorage, LinkOffice]:
-    """Return where recordings are kept, and who signs their addresses. Raises SettingsError."""
-    if settings.storage.files != "local":
-        raise SettingsError(f"FILES={settings.storage.files} is not served yet: only `local` is")
+def file_storage(settings: Settings, base_url: str) -> tuple[StorageService, LinkOffice]:
+    """Return where recordings are kept, and who signs addresses of local ones. Raises SettingsError."""
     links = LinkOffice(load_secret_key(settings.server).derive("file links"), base_url + FILES_PREFIX)
-    return LocalStorage(settings.server.data_dir / "files", links), links
+    bucket = settings.storage.files_bucket
+    stores: dict[str, Callable[[], StorageService]] = {
+        "local": lambda: LocalStorage(settings.server.data_dir / "files", links),
+        "s3": lambda: S3Storage(settings.s3, bucket),
+        "supabase": lambda: SupabaseStorage(settings.supabase, bucket),
+    }
+    return stores[settings.storage.files](), links
 
 
 def new_worker_id(settings: Settings) -> str:

@@ -16,7 +16,7 @@ from voice_agent.integrations.twilio.addresses import TwilioAddresses
 from voice_agent.integrations.twilio.service import TwilioService
 from voice_agent.jobs.service import Jobs
 from voice_agent.jobs.worker import Register, work
-from voice_agent.serving import configure_logging
+from voice_agent.process import configure_logging
 from voice_agent.settings import Settings
 from voice_agent.storage.database import Database
 
@@ -49,6 +49,7 @@ def handlers(settings: Settings) -> Register:
             Background(database, calls, storage, settings.server.data_dir).register(jobs)
             yield
             await processor.close()
+            await storage.close()
 
     return register
 
