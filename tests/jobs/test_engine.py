@@ -197,9 +197,9 @@ async def test_sqlite_has_a_file_of_its_own_with_a_write_ahead_log(sqlite: Datab
             assert connection.execute(text("PRAGMA synchronous")).scalar_one() == 1
 
     path = str(sqlite.url.database).removesuffix(".db") + "-jobs.db"
-    connection = sqlite3.connect(path)
-    assert connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'workflow_status'").fetchone() == (1,)
-    connection.close()
+    opened_file = sqlite3.connect(path)
+    assert opened_file.execute("SELECT count(*) FROM sqlite_master WHERE name = 'workflow_status'").fetchone() == (1,)
+    opened_file.close()
 
 
 def test_f43_a_transaction_pooler_is_refused_with_the_port_that_works() -> None:
