@@ -14,7 +14,8 @@ from tests.contracts.eventually import eventually
 from voice_agent.calls.drain import Drain
 from voice_agent.calls.live import LiveCalls
 from voice_agent.calls.spool import Spool
-from voice_agent.serving import DrainingServer, listen
+from voice_agent.process import listen
+from voice_agent.serving import DrainingServer
 from voice_agent.settings import ServerSettings
 
 
@@ -86,9 +87,3 @@ async def test_f49_the_second_signal_does_not(process: Process) -> None:
 async def test_a_signal_before_it_is_ready_ends_it(process: Process) -> None:
     process.signal()
     await process.task
-
-
-def test_the_public_address_is_what_was_configured() -> None:
-    listener, url = listen(ServerSettings(port=0, public_base_url="https://calls.example.org"))
-    listener.close()
-    assert url == "https://calls.example.org"

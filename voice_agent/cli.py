@@ -43,12 +43,15 @@ def serve(
 ) -> None:
     """Answer calls until SIGTERM or Ctrl-C; live ones are held to their end, unless it comes a second time."""
     settings = load_settings()
-    supervisor = _load("supervisor")
     if until_stdin_closes:
-        threading.Thread(target=supervisor.end_with_stdin, name="stdin", daemon=True).start()
+        threading.Thread(target=_load("process").end_with_stdin, name="stdin", daemon=True).start()
     chosen = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     server = settings.server.model_copy(update=chosen)
-    supervisor.run(settings.model_copy(update={"server": server}), workers=workers, on_listening=_announce)
+    settings = settings.model_copy(update={"server": server})
+    if workers == 1:
+        _load("serving").serve(settings, on_listening=_announce)
+    else:
+        _load("supervisor").run(settings, workers=workers, on_listening=_announce)
 
 
 def _announce(base_url: str) -> None:

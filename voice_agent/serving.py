@@ -1,37 +1,26 @@
 """One process that serves: its socket, its web server, its log, and how it ends.
 
 The first SIGTERM or SIGINT drains (`calls.drain`): the process goes on until its last call has ended. The second one
-ends it at once.
+ends it at once. `python -m voice_agent.serving` is one of several processes behind a port (`supervisor`): it reads the
+settings itself, so that no secret crosses a pipe.
 """
 
 import asyncio
 import gc
-import logging
 import socket
 import sys
+import threading
 from collections.abc import Callable
 from types import FrameType
 
-import structlog
 import uvicorn
 
 from voice_agent.app import Server, create_app
 from voice_agent.calls.drain import Drain
 from voice_agent.media_stream.protocol import MAX_FRAME_BYTES
 from voice_agent.media_stream.server import hybrid_protocol
-from voice_agent.settings import ServerSettings, Settings
-
-OnListening = Callable[[str], None]
-"""Told the public address, once the server is ready."""
-
-BACKLOG = 1_024
-
-
-def listen(settings: ServerSettings) -> tuple[socket.socket, str]:
-    """Return the listening socket, and the public address."""
-    listener = socket.create_server((settings.host, settings.port), backlog=BACKLOG)
-    host, port = listener.getsockname()[:2]
-    return listener, settings.public_base_url or f"http://{host}:{port}"
+from voice_agent.process import READY, OnListening, configure_logging, end_with_stdin, listen
+from voice_agent.settings import Settings, load_settings
 
 
 def serve(settings: Settings, *, on_listening: OnListening | None = None) -> None:
@@ -97,18 +86,16 @@ class DrainingServer(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def configure_logging(level: str) -> None:
-    """JSON lines on standard error, for our own log and the libraries' warnings."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.dict_tracebacks,
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level)),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
-        cache_logger_on_first_use=True,
-    )
+def work(descriptor: int, base_url: str) -> None:
+    """Be one of several processes on a socket that the parent has opened; end with the parent."""
+    threading.Thread(target=end_with_stdin, name="stdin", daemon=True).start()
+    serve_on(socket.socket(fileno=descriptor), base_url, load_settings(), on_listening=_announce_ready)
+
+
+def _announce_ready(_: str) -> None:
+    sys.stdout.buffer.write(READY)
+    sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    work(int(sys.argv[1]), sys.argv[2])

@@ -5,7 +5,8 @@ back through the shared port to another one. SIGTERM goes on to the workers, whi
 ends when the last of them has. Should the parent itself be killed, the workers notice that their standard input has
 closed, and drain.
 
-A worker is `python -m voice_agent.supervisor`: it reads the settings itself, so that no secret crosses a pipe.
+The parent knows nothing of calls, and loads nothing that does: it is up at once and takes little memory. A worker is
+`python -m voice_agent.serving`.
 """
 
 import asyncio
@@ -13,15 +14,13 @@ import os
 import signal
 import socket
 import sys
-import threading
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Mapping, Sequence
 
 import structlog
 
-from voice_agent.calls.drain import GOODBYE_S
-from voice_agent.serving import OnListening, configure_logging, listen, serve, serve_on
-from voice_agent.settings import Settings, load_settings
+from voice_agent.process import READY, OnListening, configure_logging, listen
+from voice_agent.settings import Settings
 
 LONG_ENOUGH_S = 10.0
 """A worker that has lived for so long did not die of its start."""
@@ -33,22 +32,18 @@ TAKE_OVER_S = 3.0
 """For so long those that still run have the machine for themselves: a start takes seconds of CPU, calls that come back
 cannot wait for it."""
 
-OVERTIME_S = 20.0
-"""A worker that is at it so long after its deadline, or after the second signal, is stuck, and is killed."""
+OVERTIME_S = 40.0
+"""A worker that is at it so long after its deadline, or after the second signal, is stuck, and is killed; goodbyes and
+the web server's own end take 30 s at the most."""
 
-READY = b"ready\n"
-
-WORKER = (sys.executable, "-P", "-m", "voice_agent.supervisor")
+WORKER = (sys.executable, "-P", "-m", "voice_agent.serving")
 """Followed by the descriptor of the listening socket and the public address."""
 
 log = structlog.get_logger(__name__)
 
 
-def run(settings: Settings, *, workers: int = 1, on_listening: OnListening | None = None) -> None:
-    """Serve until SIGTERM or SIGINT has drained every process; one alone serves in this process."""
-    if workers == 1:
-        serve(settings, on_listening=on_listening)
-        return
+def run(settings: Settings, *, workers: int, on_listening: OnListening | None = None) -> None:
+    """Serve until SIGTERM or SIGINT has drained every process."""
     configure_logging(settings.server.log_level)
     listener, base_url = listen(settings.server)
     with listener:
@@ -109,7 +104,7 @@ class Supervisor:
         self._all_ready.set()
         self._listener.close()
         self._signal_all(signal.SIGTERM)
-        left_s = OVERTIME_S if was_ending else self._settings.server.drain_s + GOODBYE_S + OVERTIME_S
+        left_s = OVERTIME_S if was_ending else self._settings.server.drain_s + OVERTIME_S
         asyncio.get_running_loop().call_later(left_s, self._signal_all, signal.SIGKILL)
 
     def _signal_all(self, number: int) -> None:
@@ -180,26 +175,3 @@ def worker_environment(slot: int, settings: Settings, chosen: Mapping[str, str])
     if slot:
         environment |= {"JOBS_SLOT": f"{settings.jobs.slot[:28]}-{slot}", "JOBS_IN_SERVER": "false"}
     return environment
-
-
-def end_with_stdin() -> None:
-    """End this process as SIGTERM does once its standard input closes: whoever started it is gone. In a thread."""
-    # Straight from the descriptor: a thread that waits inside sys.stdin would hold its lock when the interpreter ends.
-    while os.read(0, 1):
-        pass
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _announce_ready(_: str) -> None:
-    sys.stdout.buffer.write(READY)
-    sys.stdout.buffer.flush()
-
-
-def work(descriptor: int, base_url: str) -> None:
-    """Be a worker."""
-    threading.Thread(target=end_with_stdin, name="stdin", daemon=True).start()
-    serve_on(socket.socket(fileno=descriptor), base_url, load_settings(), on_listening=_announce_ready)
-
-
-if __name__ == "__main__":
-    work(int(sys.argv[1]), sys.argv[2])
