@@ -36,11 +36,12 @@ BEGIN_EVERY_S = 0.12
 SETTLE_S = 5.0
 """From the last call's beginning to the kill, at least."""
 
-RESTART_S = 60.0
+RESTART_S = 120.0
 """The longest that the other worker may take to be up again."""
 
-IDLE_SHARE = 0.2
-"""Of a core: a worker that uses less is not starting any more."""
+IDLE_S = 4.0
+IDLE_CPU_S = 0.4
+"""A worker that uses no more in that time is not starting any more, however busy the machine is."""
 
 COME_BACK_S = 10.0
 """From the kill to the end of the round."""
@@ -101,11 +102,11 @@ async def kill(calls: int, rounds: int) -> Kills:
 
 async def _until_there_are_two(parent: psutil.Process, older: psutil.Process) -> None:
     """Return when a worker beside `older` is up and idle. Raises RuntimeError where none is in time."""
-    for _ in range(int(RESTART_S)):
+    for _ in range(int(RESTART_S / IDLE_S)):
         others = [each for each in parent.children() if each.pid != older.pid]
         used = [cpu_s(each) for each in others]
-        await asyncio.sleep(1.0)
-        if others and others[0].is_running() and used[0] > 1.0 and cpu_s(others[0]) - used[0] < IDLE_SHARE:
+        await asyncio.sleep(IDLE_S)
+        if others and others[0].is_running() and used[0] > 1.0 and cpu_s(others[0]) - used[0] < IDLE_CPU_S:
             return
     raise RuntimeError("the other worker did not start")
 
