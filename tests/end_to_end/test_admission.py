@@ -9,13 +9,13 @@ from websockets.exceptions import ConnectionClosed
 
 from tests.end_to_end.stand import PATIENCE_S, Stand, standing
 from tests.media_stream import twilio_messages as twilio
-from voice_agent.integrations.twilio.twiml import SENTENCES
 from voice_agent.integrations.twilio.addresses import (
     AFTER_DIAL_PATH,
     AFTER_STREAM_PATH,
     STREAM_STATUS_PATH,
     VOICE_PATH,
 )
+from voice_agent.integrations.twilio.twiml import SENTENCES
 
 POLICY_VIOLATION = 1008
 PATHS = (VOICE_PATH, AFTER_STREAM_PATH, AFTER_DIAL_PATH, STREAM_STATUS_PATH)
