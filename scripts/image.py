@@ -14,6 +14,7 @@ in a namespace of their own, which ends with its processes, so that nothing of t
 import argparse
 import http.client
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -21,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -38,6 +39,8 @@ LIMIT_S = 1_800.0
 START_S = 90.0
 END_S = 20.0
 CALL_S = 180.0
+SETTLE_S = 5.0
+"""A worker that is wrong ends within that."""
 
 SHOWN_LINES = 40
 """How much of what a failed step said."""
@@ -86,8 +89,16 @@ def prove(root: Path, line: Sequence[Stage], folder: Path) -> None:
     """Raise Failure where the image is not what it has to be."""
     demand(not list(root.glob("opt/voice-agent/lib/python3*/site-packages/pip")), "nothing can be installed in it")
     demand(not any((root / name).exists() for name in ("machine", "src", "opt/tools")), "the tools stayed behind")
-    port = _free_port()
-    with container(root, line, folder / "container", {"HOST": "127.0.0.1", "PORT": str(port)}) as image:
+    port, carrier_port = _free_port(), _free_port()
+    settings = {
+        "HOST": "127.0.0.1",
+        "PORT": str(port),
+        # Nobody's account, at the sandbox's carrier.
+        "TWILIO_ACCOUNT_SID": "AC" + "0" * 32,
+        "TWILIO_AUTH_TOKEN": secrets.token_hex(16),
+        "TWILIO_BASE_URL": f"http://127.0.0.1:{carrier_port}",
+    }
+    with container(root, line, folder / "container", settings) as image:
         for command in (image.default_command, ("serve", "--workers", "2")):
             _prove_server(image, port, command)
         _prove_worker(image)
@@ -100,7 +111,7 @@ def _prove_server(image: Container, port: int, command: Sequence[str]) -> None:
     name = " ".join(command)
     with _started(image, command) as process:
         began_at = time.monotonic()
-        _wait_until_healthy(process, port)
+        _wait_until(process, lambda: _status(port, "/healthz") == http.client.OK, "healthy")
         say(f"{name}: up after {time.monotonic() - began_at:.1f} s")
         demand(_status(port, "/readyz") == http.client.OK, f"{name}: ready")
         demand(
@@ -116,7 +127,8 @@ def _prove_server(image: Container, port: int, command: Sequence[str]) -> None:
 
 def _prove_worker(image: Container) -> None:
     with _started(image, ("worker",)) as process:
-        time.sleep(5)
+        _wait_until(process, lambda: _is_caught(signal.SIGTERM, first_process(process)), "told how to end")
+        time.sleep(SETTLE_S)
         demand(process.poll() is None, "worker: runs")
         _prove_end(process, "worker")
 
@@ -138,14 +150,20 @@ def _started(image: Container, command: Sequence[str]) -> Iterator["subprocess.P
         process.wait()
 
 
-def _wait_until_healthy(process: "subprocess.Popen[bytes]", port: int) -> None:
+def _wait_until(process: "subprocess.Popen[bytes]", is_so: Callable[[], bool], what: str) -> None:
     until = time.monotonic() + START_S
-    while _status(port, "/healthz") != http.client.OK:
+    while not is_so():
         if process.poll() is not None:
-            raise Failure(f"the server ended with exit code {process.returncode}")
+            raise Failure(f"it ended with exit code {process.returncode} before it was {what}")
         if time.monotonic() > until:
-            raise Failure(f"the server was not healthy within {START_S:.0f} s")
+            raise Failure(f"it was not {what} within {START_S:.0f} s")
         time.sleep(0.2)
+
+
+def _is_caught(number: int, pid: int) -> bool:
+    """Tell whether what tini has started handles a signal."""
+    children = _children(pid)
+    return bool(children) and bool(int(_process(children[0])["SigCgt"], 16) >> (number - 1) & 1)
 
 
 def _status(port: int, path: str) -> int:
@@ -162,13 +180,22 @@ def _status(port: int, path: str) -> int:
 
 def _users(pid: int) -> set[int]:
     """Return the user ids of a process and its descendants. Raises Failure where one of them has capabilities."""
-    status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text("utf-8").splitlines())
+    status = _process(pid)
     if int(status["CapEff"], 16) or int(status["CapBnd"], 16):
         raise Failure(f"process {status['Name']} has capabilities")
     found = {int(user) for user in status["Uid"].split()}
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split():
-        found |= _users(int(child))
+    for child in _children(pid):
+        found |= _users(child)
     return found
+
+
+def _process(pid: int) -> dict[str, str]:
+    lines = Path(f"/proc/{pid}/status").read_text("utf-8").splitlines()
+    return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()]
 
 
 def _free_port() -> int:

@@ -9,12 +9,16 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from image_file import Stage
 from image_stages import bound, mounted
+
+FORK_S = 5.0
+"""How long unshare may take to start it."""
 
 
 class Container:
@@ -82,8 +86,11 @@ def container(root: Path, stages: Sequence[Stage], place: Path, settings: Mappin
 
 def first_process(unshared: "subprocess.Popen[bytes]") -> int:
     """Return the id, outside, of the process that is number 1 inside."""
-    children = Path(f"/proc/{unshared.pid}/task/{unshared.pid}/children").read_text("ascii").split()
-    return int(children[0])
+    children = Path(f"/proc/{unshared.pid}/task/{unshared.pid}/children")
+    until = time.monotonic() + FORK_S
+    while not (found := children.read_text("ascii").split()) and time.monotonic() < until:
+        time.sleep(0.01)
+    return int(found[0])
 
 
 def terminate(unshared: "subprocess.Popen[bytes]") -> None:
