@@ -19,10 +19,13 @@ class Sweep:
         self.began = 0
         self.ended = 0
         self.may_end = asyncio.Event()
+        self.error: Exception | None = None
 
     async def __call__(self) -> None:
         self.began += 1
         await self.may_end.wait()
+        if self.error is not None:
+            raise self.error
         self.ended += 1
 
 
@@ -117,8 +120,15 @@ async def test_what_raises_or_takes_too_long_comes_again(database: Database) -> 
             async with asyncio.TaskGroup() as group:
                 await work.run_due(group)
 
-    assert sweep.began == 2
-    assert [entry["event"] for entry in entries] == ["periodic_failed"] * 2
+        sweep.error = ValueError("no")
+        sweep.may_end.set()
+        async with asyncio.TaskGroup() as group:
+            await work.run_due(group)
+
+    assert sweep.began == 3
+    assert [(entry["event"], entry["log_level"]) for entry in entries] == [
+        ("periodic_failed", "warning"), ("periodic_failed", "warning"), ("periodic_failed", "error"),
+    ]  # fmt: skip
 
 
 async def test_a_shorter_interval_comes_sooner(database: Database) -> None:

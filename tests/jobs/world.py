@@ -7,10 +7,12 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from uuid import uuid4
 
 import msgspec
 from sqlalchemy import URL
 
+from voice_agent.errors import DatabaseUnavailable
 from voice_agent.jobs.model import JobTimes, Retry
 from voice_agent.jobs.service import Jobs
 from voice_agent.settings import JobsSettings
@@ -53,7 +55,10 @@ async def until_idle(jobs: Jobs) -> None:
     """Return once no job is left to do."""
 
     async def is_idle() -> bool:
-        return (await jobs.count())[0] == 0
+        try:
+            return (await jobs.count())[0] == 0
+        except DatabaseUnavailable:
+            return False
 
     await until(is_idle)
 
@@ -88,6 +93,7 @@ class WorkerProcess:
         self._url = url
         self._folder = folder
         self._slot = slot
+        self._log = folder / f"worker-{uuid4().hex}.log"
         self._process: asyncio.subprocess.Process | None = None
         self.pid = 0
 
@@ -99,10 +105,16 @@ class WorkerProcess:
             "JOBS_SLOT": self._slot,
             "DATA_DIR": str(self._folder),
         }
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tests.jobs.worker_process", str(self._folder), env=environment,
-            stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
+        with self._log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "tests.jobs.worker_process",
+                str(self._folder),
+                env=environment,
+                stdout=log,
+                stderr=log,
+            )
         self.pid = self._process.pid
 
     def signal(self, number: signal.Signals) -> None:
@@ -114,15 +126,15 @@ class WorkerProcess:
         """Wait for its end; return its status and the end of its log."""
         assert self._process is not None
         async with asyncio.timeout(WAIT_S):
-            _, errors = await self._process.communicate()
-        return self._process.returncode or 0, errors.decode()[-2_000:]
+            status = await self._process.wait()
+        return status, self._log.read_text()[-2_000:]
 
     async def kill(self) -> None:
         """End it, if it has not ended."""
         if self._process is not None and self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
-            await self._process.communicate()
+            await self._process.wait()
 
 
 @contextlib.asynccontextmanager

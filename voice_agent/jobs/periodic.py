@@ -13,6 +13,7 @@ import structlog
 from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from voice_agent.errors import VoiceAgentError
 from voice_agent.jobs.persistence import persistently
 from voice_agent.jobs.workers import GONE
 from voice_agent.storage.database import Database
@@ -74,6 +75,8 @@ class Periodic:
         try:
             async with asyncio.timeout(work.timeout_s):
                 await work.handler()
+        except (VoiceAgentError, TimeoutError) as error:
+            log.warning("periodic_failed", name=name, error=f"{type(error).__name__}: {error}")
         except Exception:
             log.exception("periodic_failed", name=name)
         await persistently(lambda: self._release(name))

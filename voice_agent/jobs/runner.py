@@ -41,6 +41,10 @@ log = structlog.get_logger(__name__)
 
 BATCH = 50
 RESTART_S = 1.0
+"""Before what failed is tried again."""
+
+PURGE_S = 600.0
+"""The longest that forgetting what is done may take."""
 
 
 class SlotLost(Exception):
@@ -83,10 +87,12 @@ class JobRunner:
         while True:
             try:
                 await self._hold_slot()
-            except DatabaseUnavailable as error:
-                log.warning("jobs_wait_for_the_database", error=str(error))
-            except Exception:
-                log.exception("jobs_restart")
+            except Exception as error:
+                causes = _leaves(error)
+                if all(isinstance(cause, SlotLost | DatabaseUnavailable) for cause in causes):
+                    log.warning("jobs_restart", error="; ".join(str(cause) for cause in causes))
+                else:
+                    log.exception("jobs_restart")
             await asyncio.sleep(RESTART_S)
 
     async def close(self) -> None:
@@ -166,8 +172,7 @@ class JobRunner:
                     is_alive = await self._register.beat(worker)
             except TimeoutError:
                 raise SlotLost("no sign of life could be given") from None
-            except DatabaseUnavailable as error:
-                log.warning("jobs_wait_for_the_database", error=str(error))
+            except DatabaseUnavailable:
                 self._living_since = now
             else:
                 if not is_alive:
@@ -243,6 +248,12 @@ class JobRunner:
                         pass
 
 
+def _leaves(error: BaseException) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for each in error.exceptions for leaf in _leaves(each)]
+    return [error]
+
+
 def _new_worker(slot: str) -> Worker:
     host = socket.gethostname()[:200]
     return Worker(id=f"{slot}-{secrets.token_hex(6)}", slot=slot, host=host, version=__version__)
@@ -253,13 +264,19 @@ def _purging(engine: JobEngine, times: JobTimes) -> dict[str, PeriodicWork]:
         if purged := await engine.purge(datetime.now(UTC) - timedelta(seconds=times.history_s)):
             log.info("jobs_purged", count=purged)
 
-    return {"jobs-purge": PeriodicWork(interval_s=times.purge_s, handler=purge, timeout_s=times.purge_s)}
+    return {"jobs-purge": PeriodicWork(interval_s=times.purge_s, handler=purge, timeout_s=PURGE_S)}
 
 
 async def _again(pause_s: float, work: Callable[[], Awaitable[None]]) -> None:
+    is_away = False
     while True:
         try:
             await work()
         except DatabaseUnavailable as error:
-            log.warning("jobs_wait_for_the_database", error=str(error))
-        await asyncio.sleep(pause_s)
+            if not is_away:
+                log.warning("jobs_wait_for_the_database", error=str(error))
+            is_away = True
+            await asyncio.sleep(RESTART_S)
+        else:
+            is_away = False
+            await asyncio.sleep(pause_s)
