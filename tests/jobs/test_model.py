@@ -48,4 +48,13 @@ def test_a_name_that_is_no_runs_is_none(name: str) -> None:
     ],
 )
 def test_what_the_engine_knows_decides(state: EngineState | None, verdict: Verdict) -> None:
-    assert judge(state) is verdict
+    assert judge(state, has_begun=False) is verdict
+
+
+def test_a_run_that_ended_beside_a_worker_who_died_at_it_is_done_again() -> None:
+    assert judge(EngineState.DONE, has_begun=True) is Verdict.AGAIN
+
+
+@pytest.mark.parametrize("state", [EngineState.WAITING, EngineState.RUNNING])
+def test_a_run_that_the_engine_still_has_is_left_to_it(state: EngineState) -> None:
+    assert judge(state, has_begun=True) is Verdict.LEAVE

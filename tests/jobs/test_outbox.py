@@ -5,11 +5,33 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.jobs.world import Note
+from tests.servers.postgres import PostgresServer
 from voice_agent.jobs.model import Run
 from voice_agent.jobs.outbox import JobOutbox
+from voice_agent.jobs.workers import Worker, WorkerRegister
 from voice_agent.storage.database import Database
+from voice_agent.storage.tables import JobRow
 
 outbox = JobOutbox()
+
+FAR_S = 3_600.0
+
+
+async def living(database: Database, slot: str) -> str:
+    """Have a worker live; return its id."""
+    worker = Worker(id=f"{slot}-1", slot=slot, host="here", version="1")
+    assert await WorkerRegister(database, dead_after_s=FAR_S).take(worker) == ""
+    return worker.id
+
+
+async def leave(database: Database, slot: str) -> None:
+    worker = Worker(id=f"{slot}-1", slot=slot, host="here", version="1")
+    await WorkerRegister(database, dead_after_s=FAR_S).leave(worker)
+
+
+async def begin(database: Database, run: Run, *, by: str) -> JobRow | None:
+    async with database.write() as session:
+        return await outbox.begin(session, run, by=by)
 
 
 def now(later_s: float = 1.0) -> datetime:
@@ -47,8 +69,7 @@ async def test_asked_for_twice_it_is_one_and_the_first(database: Database) -> No
     await ask(database, name="second")
 
     (run,) = await hand_over(database)
-    async with database.read() as session:
-        row = await outbox.find(session, run)
+    row = await begin(database, run, by="w")
     assert row is not None
     assert row.payload == {"name": "first"}
 
@@ -83,39 +104,67 @@ async def test_taken_back_it_is_another_run_and_the_old_one_changes_nothing(data
     (new,) = await hand_over(database)
     assert new == Run("a", 2)
 
+    assert await begin(database, old, by="w") is None
     async with database.write() as session:
-        assert await outbox.find(session, old) is None
-        await outbox.finish(session, [old])
-        await outbox.fail(session, old, now(), error="late")
-        await outbox.put_off(session, old, due_at=now(), error="late")
-        assert await outbox.find(session, new) is not None
+        await outbox.finish(session, old, by=None)
+        await outbox.fail(session, old, now(), by=None, error="late")
+        await outbox.put_off(session, old, by="w", due_at=now(), error="late")
     assert await counts(database) == (1, 0)
+    assert await begin(database, new, by="w") is not None
 
     async with database.write() as session:
-        await outbox.finish(session, [new])
+        await outbox.finish(session, new, by="w")
     assert await counts(database) == (0, 0)
+
+
+async def test_a_run_is_one_living_workers_and_only_that_one_ends_it(postgres: PostgresServer) -> None:
+    database = Database(postgres.fresh_database())
+    await ask(database)
+    (run,) = await hand_over(database)
+    first, second = await living(database, "one"), await living(database, "two")
+    assert await begin(database, run, by=first) is not None
+
+    assert await begin(database, run, by=second) is None
+    assert await begin(database, run, by=first) is None
+    async with database.write() as session:
+        await outbox.finish(session, run, by=second)
+        await outbox.finish(session, run, by=None)
+        await outbox.take_back(session, [run])
+        await outbox.put_off(session, run, by=second, due_at=now(), error="not mine")
+        assert await outbox.handed_before(session, now(FAR_S), limit=9) == []
+    assert await counts(database) == (1, 0)
+    assert await hand_over(database) == []
+
+    await leave(database, "one")
+    async with database.read() as session:
+        assert await outbox.handed_before(session, now(FAR_S), limit=9) == [(run, True)]
+    assert await begin(database, run, by=second) is not None
+    async with database.write() as session:
+        await outbox.finish(session, run, by=first)
+    assert await counts(database) == (1, 0)
+    await database.close()
 
 
 async def test_put_off_it_waits_and_counts_its_tries(database: Database) -> None:
     await ask(database)
     (run,) = await hand_over(database)
+    assert await begin(database, run, by="w")
     async with database.write() as session:
-        await outbox.put_off(session, run, due_at=now(100), error="x" * 1_000)
+        await outbox.put_off(session, run, by="w", due_at=now(100), error="x" * 1_000)
 
     assert await hand_over(database) == []
     (again,) = await hand_over(database, at=now(101))
-    async with database.read() as session:
-        row = await outbox.find(session, again)
-        assert row is not None
-        assert (row.tries, len(row.error)) == (1, 500)
+    row = await begin(database, again, by="w")
+    assert row is not None
+    assert (row.tries, len(row.error)) == (1, 500)
 
 
 async def test_a_failed_job_is_shown_and_can_be_retried(database: Database) -> None:
     await ask(database, name="n")
     (run,) = await hand_over(database)
     async with database.write() as session:
-        await outbox.fail(session, run, now(), error="no")
-        assert await outbox.find(session, run) is None
+        await outbox.fail(session, run, now(), by=None, error="no")
+    assert await begin(database, run, by="w") is None
     assert await counts(database) == (0, 1)
     assert await hand_over(database) == []
 
@@ -137,4 +186,4 @@ async def test_what_was_handed_over_long_ago_is_found(database: Database) -> Non
 
     async with database.read() as session:
         assert await outbox.handed_before(session, now(0), limit=9) == []
-        assert await outbox.handed_before(session, now(10), limit=9) == [Run("a", 1)]
+        assert await outbox.handed_before(session, now(10), limit=9) == [(Run("a", 1), False)]

@@ -151,6 +151,11 @@ _VERDICTS = {
 }
 
 
-def judge(state: EngineState | None) -> Verdict:
-    """Return what to do about a job whose run the engine has in this state; None where it does not know it."""
+def judge(state: EngineState | None, *, has_begun: bool) -> Verdict:
+    """Return what to do about a job that nobody is at, whose run the engine has in this state.
+
+    `state` is None where it does not know the run. `has_begun` tells that a worker had the run, and is gone.
+    """
+    if state is EngineState.DONE and has_begun:
+        return Verdict.AGAIN  # given to two, of whom the second was turned away, and the first died
     return _VERDICTS[state]

@@ -1,11 +1,13 @@
 """The SQL of jobs: rows that are written in the transaction of what needs them, and what becomes of them.
 
-Nothing here commits. What a run reports is bound to its number, so that a run which was given up, and comes back,
-changes nothing.
+Nothing here commits. A run belongs to one worker at a time, by `JobRow.worker`: whatever the engine believes, a job is
+not done twice side by side. What a run reports is bound to its number and its worker, so that one which was given up,
+and comes back, changes nothing.
 """
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import msgspec
 from sqlalchemy import ColumnElement, and_, delete, func, select, tuple_, update
@@ -13,7 +15,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from voice_agent.jobs.model import MAX_ID_CHARS, SEPARATOR, FailedJob, Run
-from voice_agent.storage.tables import JobRow
+from voice_agent.jobs.workers import GONE
+from voice_agent.storage.tables import JobRow, WorkerRow
 
 MAX_ERROR_CHARS = 500
 
@@ -60,35 +63,37 @@ class JobOutbox:
         )
         return [Run(row.id, row.run) for row in await session.execute(statement)]
 
-    async def take_back(self, session: AsyncSession, runs: Sequence[Run]) -> None:
-        """Have jobs handed over again, as another run."""
-        await session.execute(update(JobRow).where(_is_of(runs)).values(handed_at=None))
-
-    async def handed_before(self, session: AsyncSession, moment: datetime, *, limit: int) -> list[Run]:
-        """Return runs that were handed over before a moment and have not ended."""
-        statement = select(JobRow.id, JobRow.run).where(JobRow.handed_at < moment, JobRow.failed_at.is_(None))
+    async def handed_before(self, session: AsyncSession, moment: datetime, *, limit: int) -> list[tuple[Run, bool]]:
+        """Return runs that were handed over before a moment and nobody who lives is at; and whether they had begun."""
+        statement = select(JobRow.id, JobRow.run, JobRow.worker).where(
+            JobRow.handed_at < moment, JobRow.failed_at.is_(None), _is_held_by(None)
+        )
         rows = await session.execute(statement.order_by(JobRow.handed_at).limit(limit))
-        return [Run(row.id, row.run) for row in rows]
+        return [(Run(row.id, row.run), row.worker is not None) for row in rows]
+
+    async def take_back(self, session: AsyncSession, runs: Sequence[Run]) -> None:
+        """Have jobs that nobody is at handed over again, as another run."""
+        await session.execute(update(JobRow).where(_is_of(runs, by=None)).values(handed_at=None, worker=None))
 
     # --- a run ------------------------------------------------------------------------------------------------
-    async def find(self, session: AsyncSession, run: Run) -> JobRow | None:
-        """Return the job of a run; None where it is done, or this is not its run any more."""
-        row = await session.get(JobRow, run.job_id)
-        return row if row is not None and row.run == run.number and row.handed_at and not row.failed_at else None
+    async def begin(self, session: AsyncSession, run: Run, *, by: str) -> JobRow | None:
+        """Have a worker do a run; None where it is done, given up, or somebody who lives is at it."""
+        statement = update(JobRow).where(_is_of([run], by=None)).values(worker=by).returning(JobRow)
+        return (await session.scalars(statement)).first()
 
-    async def finish(self, session: AsyncSession, runs: Sequence[Run]) -> None:
-        """Delete jobs: they are done."""
-        await session.execute(delete(JobRow).where(_is_of(runs)))
+    async def finish(self, session: AsyncSession, run: Run, *, by: str | None) -> None:
+        """Delete a job: it is done. `by` is the worker that has it, None where nobody who lives does."""
+        await session.execute(delete(JobRow).where(_is_of([run], by=by)))
 
-    async def put_off(self, session: AsyncSession, run: Run, *, due_at: datetime, error: str) -> None:
+    async def put_off(self, session: AsyncSession, run: Run, *, by: str, due_at: datetime, error: str) -> None:
         """Have a job wait for its next try."""
-        changes = {"handed_at": None, "due_at": due_at, "tries": JobRow.tries + 1, "error": error[:MAX_ERROR_CHARS]}
-        await session.execute(update(JobRow).where(_is_of([run])).values(changes))
+        changes = {"handed_at": None, "worker": None, "due_at": due_at}
+        await session.execute(update(JobRow).where(_is_of([run], by=by)).values(changes | _tried(error)))
 
-    async def fail(self, session: AsyncSession, run: Run, now: datetime, *, error: str) -> None:
+    async def fail(self, session: AsyncSession, run: Run, now: datetime, *, by: str | None, error: str) -> None:
         """Keep a job as failed."""
-        changes = {"failed_at": now, "tries": JobRow.tries + 1, "error": error[:MAX_ERROR_CHARS]}
-        await session.execute(update(JobRow).where(_is_of([run])).values(changes))
+        changes = {"failed_at": now, "worker": None}
+        await session.execute(update(JobRow).where(_is_of([run], by=by)).values(changes | _tried(error)))
 
     # --- for people -------------------------------------------------------------------------------------------
     async def failed(self, session: AsyncSession, *, limit: int) -> list[FailedJob]:
@@ -113,9 +118,19 @@ def _is_due(now: datetime) -> ColumnElement[bool]:
     return and_(JobRow.due_at <= now, JobRow.handed_at.is_(None), JobRow.failed_at.is_(None))
 
 
-def _is_of(runs: Sequence[Run]) -> ColumnElement[bool]:
+def _is_of(runs: Sequence[Run], *, by: str | None) -> ColumnElement[bool]:
     is_this_run = tuple_(JobRow.id, JobRow.run).in_([tuple(run) for run in runs])
-    return and_(is_this_run, JobRow.handed_at.is_not(None), JobRow.failed_at.is_(None))
+    return and_(is_this_run, JobRow.handed_at.is_not(None), JobRow.failed_at.is_(None), _is_held_by(by))
+
+
+def _is_held_by(worker: str | None) -> ColumnElement[bool]:
+    if worker is not None:
+        return JobRow.worker == worker
+    return JobRow.worker.is_(None) | JobRow.worker.not_in(select(WorkerRow.id).where(WorkerRow.state != GONE))
+
+
+def _tried(error: str) -> dict[str, Any]:
+    return {"tries": JobRow.tries + 1, "error": error[:MAX_ERROR_CHARS]}
 
 
 def _failed(row: JobRow) -> FailedJob:

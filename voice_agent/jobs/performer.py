@@ -2,8 +2,9 @@
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -19,6 +20,10 @@ from voice_agent.storage.tables import JobRow
 log = structlog.get_logger(__name__)
 
 
+Settlement = Callable[[AsyncSession], Awaitable[None]]
+"""What a run leaves to be written down."""
+
+
 class UnknownKind(Exception):
     """No handler for jobs of this kind: they come from a newer version, which runs beside this one for a while."""
 
@@ -31,30 +36,41 @@ class Performer:
         self._outbox = outbox
         self._kinds = kinds
         self._is_closing = False
+        self.worker_id = ""
+        """Who it is that does them: `WorkerRow.id`, to be set before the engine is started."""
+
         self.running: dict[Run, asyncio.Task[None]] = {}
 
     async def perform(self, run: Run) -> None:
-        """Do a run, and write down how it ended. What was done or given up before is left alone."""
+        """Do a run, and write down how it ended. What was done, given up, or is somebody else's is left alone."""
         if self._is_closing:
             # For whoever recovers it: the engine goes on claiming until it is stopped.
             await asyncio.get_running_loop().create_future()
+        if run in self.running:
+            return
         # A task of its own, to be broken off by `abandon` as well as by the engine.
-        task = asyncio.create_task(self._perform(run), name=f"job-{run.job_id}")
+        task = asyncio.create_task(self._perform(run, self.worker_id), name=f"job-{run.job_id}")
         self.running[run] = task
         try:
             await task
         finally:
             del self.running[run]
 
-    async def _perform(self, run: Run) -> None:
-        if job := await persistently(lambda: self._find(run)):
-            await self._try(run, job)
+    async def _perform(self, run: Run, worker_id: str) -> None:
+        async def begin() -> JobRow | None:
+            async with self._database.write() as session:
+                return await self._outbox.begin(session, run, by=worker_id)
 
-    async def _find(self, run: Run) -> JobRow | None:
-        async with self._database.read() as session:
-            return await self._outbox.find(session, run)
+        async def settle() -> None:
+            async with self._database.write() as session:
+                await settlement(session)
 
-    async def _try(self, run: Run, job: JobRow) -> None:
+        if job := await persistently(begin):
+            settlement = await self._try(job, run, worker_id)
+            await persistently(settle)
+
+    async def _try(self, job: JobRow, run: Run, worker_id: str) -> Settlement:
+        """Run the handler; return what is to be written down."""
         kind = self._kinds.get(job.kind)
         retry = kind.retry if kind else Retry()
         tries = job.tries + 1
@@ -62,35 +78,18 @@ class Performer:
         try:
             await _handle(kind, job, context)
         except Exception as error:  # noqa: BLE001 - the boundary of a job: whatever it raises, it is tried again
-            await self._put_off(run, context, retry, error)
-        else:
-            log.debug("job_done", job=job.id, kind=job.kind, tries=tries)
-            await persistently(lambda: self._finish(run))
+            return self._not_done(context, retry, run, worker_id, f"{type(error).__name__}: {error}")
+        log.debug("job_done", job=job.id, kind=job.kind, tries=tries)
+        return partial(self._outbox.finish, run=run, by=worker_id)
 
-    async def _finish(self, run: Run) -> None:
-        async with self._database.write() as session:
-            await self._outbox.finish(session, [run])
-
-    async def _put_off(self, run: Run, context: JobContext, retry: Retry, error: Exception) -> None:
+    def _not_done(self, context: JobContext, retry: Retry, run: Run, worker_id: str, error: str) -> Settlement:
         now = datetime.now(UTC)
-        text = f"{type(error).__name__}: {error}"
-        delay_s = retry.delay_s(context.tries, random.random())
         if context.is_last:
-            log.error("job_failed", job=context.job_id, kind=context.kind, tries=context.tries, error=text)
-        else:
-            log.warning("job_put_off", job=context.job_id, kind=context.kind, tries=context.tries, error=text)
-
-        async def settle() -> None:
-            async with self._database.write() as session:
-                await self._settle(session, run, None if context.is_last else now + timedelta(seconds=delay_s), text)
-
-        await persistently(settle)
-
-    async def _settle(self, session: AsyncSession, run: Run, due_at: datetime | None, error: str) -> None:
-        if due_at is None:
-            await self._outbox.fail(session, run, datetime.now(UTC), error=error)
-        else:
-            await self._outbox.put_off(session, run, due_at=due_at, error=error)
+            log.error("job_failed", job=context.job_id, kind=context.kind, tries=context.tries, error=error)
+            return partial(self._outbox.fail, run=run, now=now, by=worker_id, error=error)
+        log.warning("job_put_off", job=context.job_id, kind=context.kind, tries=context.tries, error=error)
+        due_at = now + timedelta(seconds=retry.delay_s(context.tries, random.random()))
+        return partial(self._outbox.put_off, run=run, by=worker_id, due_at=due_at, error=error)
 
     # --- the end ----------------------------------------------------------------------------------------------
     async def close(self, *, within_s: float) -> None:

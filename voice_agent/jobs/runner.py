@@ -140,6 +140,7 @@ class JobRunner:
             poll_s=times.poll_s,
             recoveries=times.recoveries,
         )
+        self._performer.worker_id = worker.id
         await engine.start()
         try:
             await self._start_over(engine)
@@ -229,21 +230,22 @@ class JobRunner:
 
     async def _find_lost(self, engine: JobEngine, moment: datetime) -> None:
         async with self._database.read() as session:
-            runs = await self._outbox.handed_before(session, moment, limit=BATCH)
-        if not runs:
+            found = await self._outbox.handed_before(session, moment, limit=BATCH)
+        if not found:
             return
-        states = await engine.states(runs)
+        states = await engine.states([run for run, _ in found])
         async with self._database.write() as session:
-            for run in runs:
+            for run, has_begun in found:
                 state = states.get(run)
-                match judge(state):
+                match judge(state, has_begun=has_begun):
                     case Verdict.AGAIN:
                         await self._outbox.take_back(session, [run])
                     case Verdict.FORGET:
-                        await self._outbox.finish(session, [run])
+                        await self._outbox.finish(session, run, by=None)
                     case Verdict.FAIL:
                         log.error("job_failed", job=run.job_id, error=state)
-                        await self._outbox.fail(session, run, datetime.now(UTC), error=f"the engine ended it: {state}")
+                        error = f"the engine ended it: {state}"
+                        await self._outbox.fail(session, run, datetime.now(UTC), by=None, error=error)
                     case Verdict.LEAVE:
                         pass
 

@@ -73,6 +73,9 @@ class JobRow(Row):
     handed_at: Mapped[Moment | None]
     """Since when the engine has it; None while it waits."""
 
+    worker: Mapped[str | None] = mapped_column(String(64))
+    """`WorkerRow.id` of who runs it; whoever is gone does not."""
+
     failed_at: Mapped[Moment | None]
     """It is not tried any more."""
 

@@ -67,6 +67,7 @@ def upgrade() -> None:
         sa.Column("tries", sa.Integer(), nullable=False),
         sa.Column("error", sa.String(length=500), nullable=False),
         sa.Column("handed_at", Instant(), nullable=True),
+        sa.Column("worker", sa.String(length=64), nullable=True),
         sa.Column("failed_at", Instant(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_job")),
     )
