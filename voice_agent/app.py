@@ -81,7 +81,8 @@ class Server:
         self._twilio = TwilioService(settings.twilio)
         self.database = Database(database_url(settings))
         self.cache = open_cache(settings.storage, clock=time.monotonic)
-        self._ledger = CallLedger(self.database, settings.server.data_dir, worker=new_worker_id(settings))
+        worker = new_worker_id(settings)
+        self._ledger = CallLedger(self.database, settings.server.data_dir, worker=worker)
         self._planner = CallPlanner(settings, agent, self.database, self.cache, self._control)
         # After what refuses settings and agents: its thread has to be closed.
         self._spool = Spool()
@@ -106,7 +107,10 @@ class Server:
         self.agents = AgentService(_now)
         self.numbers = NumberService(self.agents, _now)
         self.storage, self.links = file_storage(settings, base_url)
-        self._filing = CallFiling(self.database, self.storage, settings.server.data_dir, is_live=self.calls.is_at_work)
+        self._filing = CallFiling(
+            self.database, self.storage, settings.server.data_dir, worker=worker, is_live=self.calls.is_at_work
+        )
+        self.calls.on_written = self._filing.note_end
         self.jobs = Jobs(self.database, settings.jobs)
         policy = call_policy(settings)
         directory = CallDirectory(self.agents, self.numbers, agent, expect=self._planner.expect)

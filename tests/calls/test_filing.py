@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -9,7 +10,8 @@ from sqlalchemy import select
 
 from tests.calls.call_world import HEADER, Call
 from tests.calls.stored_calls import SID, a_stored_call
-from voice_agent.calls import erasure
+from tests.contracts.eventually import eventually
+from voice_agent.calls import erasure, filing
 from voice_agent.calls.event_log import encoded_header, encoded_line
 from voice_agent.calls.filing import MARK, CallFiling
 from voice_agent.calls.record import CallFiles
@@ -18,6 +20,8 @@ from voice_agent.errors import StorageError
 from voice_agent.storage.database import Database
 from voice_agent.storage.files import LinkOffice, LocalStorage, StoredFile
 from voice_agent.storage.tables import CallRow, RecordingRow, TranscriptEntryRow, TurnLatencyRow
+
+WORKER, ANOTHER = "a-1", "b-1"
 
 
 class FailingStorage(LocalStorage):
@@ -42,7 +46,7 @@ class World:
         self.folder.mkdir(parents=True)
         self.storage = FailingStorage(folder / "files", LinkOffice(b"s" * 32, "http://t"))
         self.live: set[str] = set()
-        self.filing = CallFiling(database, self.storage, self.data_dir, is_live=self.live.__contains__)
+        self.filing = CallFiling(database, self.storage, self.data_dir, worker=WORKER, is_live=self.live.__contains__)
 
     def leave(
         self, *, seconds: float = 5.0, segment: int = 0, is_ended: bool = True, began_s: float = 0.0
@@ -60,6 +64,14 @@ class World:
         frames = int(8_000 * seconds)
         files.recording.write_bytes(wav_header(frames // 2) + b"\x00\x10\x00\x20" * frames)
         return files
+
+    async def lease(self, call: CallRow, *, worker: str, seconds: float = 15.0, **columns: Any) -> None:
+        """Have a worker hold the call for so long from now on."""
+        until = datetime.now(UTC) + timedelta(seconds=seconds)
+        async with self.database.write() as session:
+            row = await session.get_one(CallRow, call.id)
+            for name, value in {"worker": worker, "lease_until": until, **columns}.items():
+                setattr(row, name, value)
 
     async def recordings(self) -> list[RecordingRow]:
         async with self.database.read() as session:
@@ -160,15 +172,82 @@ async def test_a_call_waits_while_somebody_holds_it_or_nobody_knows_it(world: Wo
     world.leave()
     assert await world.filing.look() == 0
     call = await a_stored_call(world.database, state="in_progress", call_sid=SID)
-    async with world.database.write() as session:
-        row = await session.get_one(CallRow, call.id)
-        row.lease_until = datetime.now(UTC) + timedelta(seconds=15)
+    await world.lease(call, worker=ANOTHER)
     assert await world.filing.look() == 0
-    async with world.database.write() as session:
-        (await session.get_one(CallRow, call.id)).lease_until = datetime.now(UTC) - timedelta(seconds=1)
+    await world.lease(call, worker=ANOTHER, seconds=-1)
     world.live.add(SID)
     assert await world.filing.look() == 0
     world.live.clear()
+    assert await world.filing.look() == 1
+
+
+async def test_files_that_another_process_may_still_write_are_left_to_it(world: World) -> None:
+    world.leave()
+    call = await a_stored_call(world.database, call_sid=SID)
+    await world.lease(call, worker=ANOTHER, state="ended", is_ended_by_us=True)
+    assert await world.filing.look() == 0
+    await world.lease(call, worker=ANOTHER, seconds=-1)
+    assert await world.filing.look() == 1
+
+
+@pytest.mark.parametrize("over", [{"state": "ended"}, {"state": "in_progress", "is_ended_by_us": True}])
+async def test_a_call_of_our_own_that_is_over_is_filed_while_its_lease_lasts(
+    world: World, over: dict[str, Any]
+) -> None:
+    world.leave()
+    call = await a_stored_call(world.database, call_sid=SID)
+    await world.lease(call, worker=WORKER, **over)
+    assert await world.filing.look() == 1
+
+
+async def test_a_call_that_has_ended_here_is_filed_at_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(filing, "LOOK_S", 3_600.0)
+    await world.filing.open()
+    world.filing.note_end("CA" + "9" * 32)
+    await eventually(lambda: not world.filing._ended)  # the look at all is over
+    call = await a_stored_call(world.database, call_sid=SID)
+    await world.lease(call, worker=WORKER, state="ended")
+    world.leave()
+    world.filing.note_end(SID)
+    await eventually((world.folder / MARK).exists)
+    await world.filing.close()
+
+
+async def test_a_call_that_may_come_back_is_looked_at_again_until_its_end_is_known(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filing, "AGAIN_S", (0.0, 0.0))
+    world.leave()
+    call = await a_stored_call(world.database, call_sid=SID)
+    await world.lease(call, worker=WORKER, state="in_progress")
+    world.filing.note_end(SID)
+    assert await world.filing.look_at_ended() == 0
+    await world.lease(call, worker=WORKER, state="ended")
+    assert await world.filing.look_at_ended() == 1
+    assert await world.filing.look_at_ended() == 0
+
+
+async def test_a_call_whose_end_nobody_tells_is_left_to_the_look_at_all(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filing, "AGAIN_S", (0.0,))
+    world.leave()
+    world.filing.note_end(SID)
+    for _ in range(2):
+        assert await world.filing.look_at_ended() == 0
+    await a_stored_call(world.database, state="ended", call_sid=SID)
+    assert await world.filing.look_at_ended() == 0
+    assert await world.filing.look() == 1
+
+
+async def test_what_fails_and_what_left_no_files_is_not_tried_again_and_again(world: World) -> None:
+    world.filing.note_end("CA" + "9" * 32)
+    world.leave()
+    await a_stored_call(world.database, state="ended", call_sid=SID)
+    world.storage.failures = 1
+    world.filing.note_end(SID)
+    for _ in range(2):
+        assert await world.filing.look_at_ended() == 0
     assert await world.filing.look() == 1
 
 

@@ -1,6 +1,7 @@
 """Who may stream, which calls are live, and how each came to its end."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -139,6 +140,28 @@ async def test_closing_waits_for_the_files_of_calls_that_have_just_ended(calls: 
     wire.connection.shut_down()
     await calls.close()
     assert len(calls) == 0
+
+
+async def test_a_call_is_at_work_until_its_files_are_written(calls: LiveCalls, spool: Spool, tmp_path: Path) -> None:
+    written: list[str] = []
+    calls.on_written = written.append
+    wire = await _admitted(calls, PlayoutClock(), ONE)
+    await eventually(call_files(tmp_path, ONE).event_log.exists)
+    may_write = threading.Event()
+
+    def wait() -> None:
+        may_write.wait(10)
+
+    spool.put_always(wait)
+    await _ended(calls, wire)
+    assert calls.is_at_work(ONE)
+    assert not written
+    may_write.set()
+    await eventually(lambda: written)
+    assert written == [ONE]
+    assert not calls.is_at_work(ONE)
+    assert call_files(tmp_path, ONE).transcript.exists()
+    assert read_event_log(call_files(tmp_path, ONE).event_log).is_complete
 
 
 # --- a call that comes back ---------------------------------------------------------------------------------------

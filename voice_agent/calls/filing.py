@@ -2,8 +2,10 @@
 
 How it works
 ------------
-The folder of a call is the job: it stays until everything in it is filed, and whoever runs on this machine takes up
-what a killed process has left. Filing a call, once nobody holds it any more:
+The folder of a call is the job: it stays until everything in it is filed. Whoever held the call files it as soon as
+its files are written and its end was meant, or the carrier says that it is over: within a second, one call after the
+other, so that those that go on notice nothing. Every five seconds all folders are looked at, and whoever runs on this
+machine takes up what a killed process has left. Filing a call, once nobody holds it any more:
 
 1. Transcript and timing of its turns are written to the database, from the files of each media stream, or from the
    event log where the process was killed before it wrote them. Twice is once: rows are replaced.
@@ -20,7 +22,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -32,6 +34,7 @@ from voice_agent.audio.mulaw import RATE_HZ
 from voice_agent.audio.waveform import Outline, outline
 from voice_agent.calls import repository
 from voice_agent.calls.event_log import EventLog, LoggedEvent, read_event_log
+from voice_agent.calls.model import ACTIVE, CallState
 from voice_agent.calls.record import CallFiles, LatencyReport, call_segments
 from voice_agent.calls.recorder import HEADER_BYTES, wav_header
 from voice_agent.calls.transcript import AgentSaid, AnyEntry, KeysPressed, ToolRan, Transcript, transcript_of
@@ -47,6 +50,10 @@ log = structlog.get_logger(__name__)
 
 LOOK_S = 5.0
 """Between two looks for folders that are not filed."""
+
+AGAIN_S = (0.25, 0.5, 1.0, 2.0)
+"""Between looks at a call that has just ended here and may still come back, as long as the carrier has not told of its
+end. Afterwards it is one of all."""
 
 MARK = ".filed"
 FRAME_BYTES = 4
@@ -72,17 +79,40 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
         return self.log.entries[-1].event.at if self.log.entries else 0.0
 
 
+class _Ended(msgspec.Struct, frozen=True, kw_only=True):
+    """A call that has just ended here."""
+
+    due_at: float
+    """When to look at it, on the event loop's clock."""
+
+    tries: int = 0
+    """How often that was in vain."""
+
+
 class CallFiling:
     """Files the calls of this machine. One for a process; several look at the same folders without harm."""
 
     def __init__(
-        self, database: Database, storage: StorageService, data_dir: Path, *, is_live: Callable[[str], bool]
+        self,
+        database: Database,
+        storage: StorageService,
+        data_dir: Path,
+        *,
+        worker: str,
+        is_live: Callable[[str], bool],
     ) -> None:
-        """`is_live(call_sid)` tells whether this process holds a call, or its files are still at work."""
+        """`worker` is this process as leases name it.
+
+        `is_live(call_sid)` tells whether this process holds a call, or its files are still at work.
+        """
         self._database = database
         self._storage = storage
         self._folder = data_dir / "calls"
+        self._worker = worker
         self._is_live = is_live
+        self._ended: dict[str, _Ended] = {}
+        """Calls that have just ended here."""
+        self._has_ended = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -96,30 +126,68 @@ class CallFiling:
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
 
+    def note_end(self, call_sid: str) -> None:
+        """File this call soon: its files are complete. Never blocks."""
+        self._ended[call_sid] = _Ended(due_at=asyncio.get_running_loop().time())
+        self._has_ended.set()
+
     async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        look_at = loop.time()
         while True:
-            await self.look()
-            await asyncio.sleep(LOOK_S)
+            if loop.time() >= look_at:
+                await self.look()
+                look_at = loop.time() + LOOK_S
+            await self.look_at_ended()
+            await self._wait(min([look_at, *(each.due_at for each in self._ended.values())]))
+
+    async def _wait(self, until: float) -> None:
+        """Return at a moment of the event loop's clock, or when a call has ended."""
+        try:
+            async with asyncio.timeout_at(until):
+                await self._has_ended.wait()
+        except TimeoutError:
+            pass
+        self._has_ended.clear()
 
     async def look(self) -> int:
         """File every call that is over; return how many were filed."""
-        filed = 0
-        for folder in await asyncio.to_thread(_unfiled, self._folder):
-            if self._is_live(folder.name):
+        folders = await asyncio.to_thread(_unfiled, self._folder)
+        return sum([await self._try(folder) == "filed" for folder in folders])
+
+    async def look_at_ended(self) -> int:
+        """File the calls that have just ended here and are over; return how many were filed."""
+        now, filed = asyncio.get_running_loop().time(), 0
+        for call_sid, ended in tuple(self._ended.items()):
+            if ended.due_at > now:
                 continue
-            try:
-                filed += await self.file(folder)
-            except (DatabaseUnavailable, StorageError) as error:
-                log.warning("filing_waits", call_sid=folder.name, error=str(error))
-            except (OSError, EventLogError) as error:
-                log.error("filing_failed", call_sid=folder.name, error=str(error))
+            del self._ended[call_sid]
+            folder = self._folder / call_sid
+            if not await asyncio.to_thread(_is_unfiled, folder):
+                continue
+            attempt = await self._try(folder)
+            filed += attempt == "filed"
+            if attempt == "too early" and ended.tries < len(AGAIN_S):
+                again = _Ended(due_at=now + AGAIN_S[ended.tries], tries=ended.tries + 1)
+                self._ended.setdefault(call_sid, again)
         return filed
+
+    async def _try(self, folder: Path) -> Literal["filed", "too early", "failed"]:
+        if self._is_live(folder.name):
+            return "too early"
+        try:
+            return "filed" if await self.file(folder) else "too early"
+        except (DatabaseUnavailable, StorageError) as error:
+            log.warning("filing_waits", call_sid=folder.name, error=str(error))
+        except (OSError, EventLogError) as error:
+            log.error("filing_failed", call_sid=folder.name, error=str(error))
+        return "failed"
 
     async def file(self, folder: Path) -> bool:
         """File one call; False where it has to wait: nobody knows it yet, or another process holds it."""
         async with self._database.read() as session:
             call = await repository.by_sid(session, folder.name)
-        if call is None or _is_held(call):
+        if call is None or self._is_held(call):
             return False
         if call.erased_at is not None:
             await asyncio.to_thread(shutil.rmtree, folder)
@@ -132,6 +200,15 @@ class CallFiling:
                 await self._store(call, segment)
         await asyncio.to_thread((folder / MARK).touch)
         return True
+
+    def _is_held(self, call: CallRow) -> bool:
+        """Whether the call may go on, or another process may still be writing its files."""
+        if call.lease_until is None or call.lease_until <= datetime.now(UTC):
+            return False
+        if call.worker != self._worker:
+            return True
+        # Ours, and over here: its line may have been lost, and come back to any process.
+        return CallState(call.state) in ACTIVE and not call.is_ended_by_us
 
     async def _store(self, call: CallRow, segment: Segment) -> None:
         path = segment.files.recording
@@ -196,16 +273,16 @@ class CallFiling:
                     setattr(row, name, value)
 
 
-def _is_held(call: CallRow) -> bool:
-    return call.lease_until is not None and call.lease_until > datetime.now(UTC) and call.state == "in_progress"
-
-
 def _unfiled(folder: Path) -> list[Path]:
     try:
         found = sorted(folder.iterdir())
     except FileNotFoundError:
         return []
-    return [each for each in found if each.is_dir() and not (each / MARK).exists() and call_segments(each)]
+    return [each for each in found if _is_unfiled(each)]
+
+
+def _is_unfiled(folder: Path) -> bool:
+    return folder.is_dir() and not (folder / MARK).exists() and bool(call_segments(folder))
 
 
 def _segments(folder: Path) -> list[Segment]:

@@ -57,12 +57,16 @@ class LiveCalls:
         self._live: dict[str, CallSession] = {}
         self._unfinished: set[CallSession] = set()
         """Live ones, and those whose files are still at work."""
+        self._writing: set[asyncio.Future[None]] = set()
+        """For each of the latter, done when the spool has written all that it left."""
         self._endings: OrderedDict[str, bool] = OrderedDict()
         self._is_draining = False
         self._is_idle = asyncio.Event()
         self._is_idle.set()
         self.is_signed: Callable[[Upgrade], bool] = lambda _: True
         """Whether the carrier signed an upgrade request; set by the carrier's integration."""
+        self.on_written: Callable[[str], None] = lambda _: None
+        """Told, by its SID, of each call whose files are complete; set by whoever files them."""
 
     def __len__(self) -> int:
         """Return how many calls are live."""
@@ -160,7 +164,10 @@ class LiveCalls:
             await self._ledger.leases.mark_ended_by_us(call_sid)
 
     def _forget(self, session: CallSession) -> None:
-        self._unfinished.discard(session)
+        # The files are handed over, and nobody may look at them before they are written.
+        writing = asyncio.wrap_future(self._spool.flush())
+        self._writing.add(writing)
+        writing.add_done_callback(lambda done: self._finish(session, done))
         if self._live.get(session.call_sid) is not session:
             return  # superseded
         del self._live[session.call_sid]
@@ -171,6 +178,11 @@ class LiveCalls:
         self._endings[session.call_sid] = session.was_ended_by_us
         while len(self._endings) > REMEMBERED_ENDINGS:
             self._endings.popitem(last=False)
+
+    def _finish(self, session: CallSession, writing: asyncio.Future[None]) -> None:
+        self._writing.discard(writing)
+        self._unfinished.discard(session)
+        self.on_written(session.call_sid)
 
     def is_at_work(self, call_sid: str) -> bool:
         """Whether a call is live here, or its files are not finished yet."""
@@ -199,3 +211,4 @@ class LiveCalls:
         """Wait for the calls whose streams are closed already to finish their files."""
         tasks = [session.task for session in self._unfinished if session.task is not None]
         await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._writing)
