@@ -1,6 +1,13 @@
-"""What goes wrong with requests for a call (F36), by order and by chance."""
+"""What goes wrong with requests for a call (F36) and for a recording (F46), by order and by chance."""
 
-from voice_agent.sandbox.carrier.faults import CreateFault, CreateFaultPlan, CreateFaults
+from voice_agent.sandbox.carrier.faults import (
+    CreateFault,
+    CreateFaultPlan,
+    CreateFaults,
+    RecordingFault,
+    RecordingFaultPlan,
+    RecordingFaults,
+)
 
 
 def test_without_a_plan_nothing_goes_wrong() -> None:
@@ -29,3 +36,11 @@ def test_chances_are_kept_and_the_seed_repeats_them() -> None:
 def test_what_is_certain_always_happens() -> None:
     plan = CreateFaultPlan(CreateFaults(slow=1.0))
     assert {plan.next() for _ in range(50)} == {CreateFault.SLOW}
+
+
+def test_f46_the_first_requests_for_a_recording_find_nothing_and_take_nothing_from_the_order() -> None:
+    plan = RecordingFaultPlan(RecordingFaults(not_ready_first=1, broken=1.0))
+    plan.order(RecordingFault.FAILED)
+    assert [plan.next_of(fetch) for fetch in (1, 1, 2, 3)] == [
+        RecordingFault.NOT_READY, RecordingFault.NOT_READY, RecordingFault.FAILED, RecordingFault.BROKEN,
+    ]  # fmt: skip

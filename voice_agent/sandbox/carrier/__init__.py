@@ -5,7 +5,7 @@ Everything a user of it needs is imported here; docs/sandbox.md is its manual.
 
 from voice_agent.sandbox.carrier.call import Call
 from voice_agent.sandbox.carrier.carrier import Carrier, wait_for_calls
-from voice_agent.sandbox.carrier.faults import CreateFault, CreateFaults
+from voice_agent.sandbox.carrier.faults import CreateFault, CreateFaults, RecordingFault, RecordingFaults
 from voice_agent.sandbox.carrier.forms import RestError
 from voice_agent.sandbox.carrier.journal import Journal
 from voice_agent.sandbox.carrier.line import Handset, Party
@@ -22,6 +22,8 @@ __all__ = [
     "Handset",
     "Journal",
     "Party",
+    "RecordingFault",
+    "RecordingFaults",
     "RestError",
     "Synthesise",
     "wait_for_calls",

@@ -6,14 +6,13 @@ plan says otherwise.
 
 import asyncio
 import random
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
 
 from voice_agent.sandbox.carrier.record import SIP_RESPONSES, CallRecord, new_sid, rfc2822
-from voice_agent.sandbox.carrier.services import CallbackFaults, Services
+from voice_agent.sandbox.carrier.services import Services
 from voice_agent.sandbox.carrier.twiml import Method
 
 CallEvent = Literal["initiated", "ringing", "answered", "completed"]
@@ -48,32 +47,28 @@ def parameters_of(event: CallEvent, record: CallRecord, sequence: int) -> dict[s
     return parameters
 
 
-class StatusCallbacks:
-    """Tells the server what becomes of one call."""
+class Messages:
+    """Sends messages about one thing to one address, with what the carrier's plan lets go wrong on their way."""
 
-    def __init__(self, record: CallRecord, target: StatusCallback, services: Services) -> None:
-        self._record = record
+    def __init__(self, target: StatusCallback, services: Services, *, call_sid: str, about: str) -> None:
+        """`about` names the thing: what happens to its messages is drawn from that and the plan's seed."""
         self._target = target
         self._services = services
-        self._sequence = 0
+        self._call_sid = call_sid
         self._latest: asyncio.Task[None] | None = None
         self._held: list[tuple[dict[str, str], int]] = []
-        faults = services.settings.callback_faults
-        self._chance = _chances(faults, record.sid)
+        self._faults = services.settings.callback_faults
+        self._chance = random.Random(f"{self._faults.seed}{about}").random
 
-    def tell(self, event: CallEvent) -> None:
-        """Send one event, after those before it."""
-        if not self._target.url or event not in self._target.events:
-            return
-        parameters = parameters_of(event, self._record, self._sequence)
-        self._sequence += 1
-        faults = self._services.settings.callback_faults
+    def send(self, parameters: dict[str, str], *, is_last: bool) -> None:
+        """Send one message, after those before it."""
+        faults = self._faults
         if self._chance() < faults.lost:
             return
         copies = faults.copies if self._chance() < faults.duplicated else 1
         if self._chance() < faults.delayed:
             self._services.background.spawn(self._send_late(parameters, copies, faults.delay_s))
-        elif self._chance() < faults.reordered and event != "completed":
+        elif self._chance() < faults.reordered and not is_last:
             self._held.append((parameters, copies))
         else:
             self._queue(parameters, copies)
@@ -96,11 +91,25 @@ class StatusCallbacks:
     async def _send(self, parameters: dict[str, str], copies: int) -> None:
         """Send all copies at once: they are one message to Twilio, with one token."""
         request, token = self._services.webhooks.request, new_sid("")
-        url, method, call_sid = self._target.url, self._target.method, self._record.sid
+        url, method = self._target.url, self._target.method
         await asyncio.gather(
-            *(request(url, parameters, method=method, call_sid=call_sid, token=token) for _ in range(copies))
+            *(request(url, parameters, method=method, call_sid=self._call_sid, token=token) for _ in range(copies))
         )
 
 
-def _chances(faults: CallbackFaults, call_sid: str) -> Callable[[], float]:
-    return random.Random(f"{faults.seed}{call_sid}").random
+class StatusCallbacks:
+    """Tells the server what becomes of one call."""
+
+    def __init__(self, record: CallRecord, target: StatusCallback, services: Services) -> None:
+        self._record = record
+        self._target = target
+        self._sequence = 0
+        self._messages = Messages(target, services, call_sid=record.sid, about=record.sid)
+
+    def tell(self, event: CallEvent) -> None:
+        """Send one event, after those before it."""
+        if not self._target.url or event not in self._target.events:
+            return
+        parameters = parameters_of(event, self._record, self._sequence)
+        self._sequence += 1
+        self._messages.send(parameters, is_last=event == "completed")

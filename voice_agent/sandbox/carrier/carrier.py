@@ -1,6 +1,6 @@
 """The carrier: a double of Twilio on a real port, with the calls that run over it.
 
-carrier ── REST (Calls) ◄── the server under test
+carrier ── REST (Calls, Recordings) ◄── the server under test
    │────── webhooks, status callbacks ──► the server
    └────── media socket, 20 ms frames ◄──► the server
    ▲
@@ -25,6 +25,8 @@ from voice_agent.sandbox.carrier.leg import Leg
 from voice_agent.sandbox.carrier.line import Clock, LineClock, Party
 from voice_agent.sandbox.carrier.machines import MachineDetection
 from voice_agent.sandbox.carrier.record import CallRecord
+from voice_agent.sandbox.carrier.recorder import RecordingOrder
+from voice_agent.sandbox.carrier.recordings import RecordingShelf
 from voice_agent.sandbox.carrier.rest import RestInterface
 from voice_agent.sandbox.carrier.services import Background, Callee, CarrierSettings, Services, Synthesise
 from voice_agent.sandbox.carrier.webhooks import WebhookClient
@@ -52,11 +54,15 @@ class Carrier:
         self.base_url = ""
         """Address of the REST interface, once started: what TWILIO_BASE_URL is set to."""
 
+        self.recordings = RecordingShelf(self.settings.recording_faults)
+        """The recordings of its calls, and what goes wrong with requests for them."""
+
         self._webhooks = WebhookClient(self.settings.auth_token, self.journal, self.settings.routes)
         self._services = Services(
             settings=self.settings,
             journal=self.journal,
             webhooks=self._webhooks,
+            recordings=self.recordings,
             background=Background(),
             line_clock=LineClock(clock),
             clock=clock,
@@ -87,7 +93,7 @@ class Carrier:
         site = web.TCPSite(self._runner, self.settings.host, self.settings.port)
         await site.start()
         host, port = self._runner.addresses[0][:2]
-        self.base_url = f"http://{host}:{port}"
+        self.base_url = self.recordings.base_url = f"http://{host}:{port}"
 
     async def stop(self) -> None:
         """End every call, drop callbacks that were not yet sent, and stop listening."""
@@ -145,9 +151,11 @@ class Carrier:
         ring_timeout_s: float,
         time_limit_s: float,
         detection: MachineDetection | None = None,
+        recording: RecordingOrder | None = None,
     ) -> Call:
         """Queue an outbound call and return it."""
-        call = Call(Leg(record, self._services, callback), application, time_limit_s=time_limit_s, detection=detection)
+        leg = Leg(record, self._services, callback, recording=recording)
+        call = Call(leg, application, time_limit_s=time_limit_s, detection=detection)
         queued_s = self._take_slot()
         record.queue_ms = round(queued_s * 1_000)
         if 0 < self.settings.max_calls <= self._outbound_calls():

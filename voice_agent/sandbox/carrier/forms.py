@@ -10,9 +10,11 @@ from voice_agent.sandbox.carrier import twiml
 from voice_agent.sandbox.carrier.callbacks import StatusCallback
 from voice_agent.sandbox.carrier.documents import Fetch
 from voice_agent.sandbox.carrier.machines import MachineDetection
+from voice_agent.sandbox.carrier.recorder import RecordingOrder
 
 MAX_TWIML_CHARACTERS = 4_000
 CALLBACK_EVENTS = frozenset({"initiated", "ringing", "answered", "completed"})
+RECORDING_EVENTS = frozenset({"in-progress", "completed", "absent"})
 
 _E164 = re.compile(r"\+[1-9]\d{6,14}")
 
@@ -36,6 +38,11 @@ class RestError(Exception):
             return web.json_response(problem, status=self.status, content_type="application/problem+json")
         body = {"code": self.code, "message": str(self), "more_info": reference, "status": self.status}
         return web.json_response(body, status=self.status)
+
+
+def missing(request: web.Request) -> RestError:
+    """Return the error of a resource that there is not."""
+    return RestError(404, 20404, f"The requested resource {request.path} was not found")
 
 
 async def read_form(request: web.Request) -> Form:
@@ -97,6 +104,17 @@ def callback_of(form: Form, prefix: str, *, known: frozenset[str], default: froz
 def status_callback_of(form: Form) -> StatusCallback:
     """Return where a call's own events are told."""
     return callback_of(form, "StatusCallback", known=CALLBACK_EVENTS, default=frozenset({"completed"}))
+
+
+def recording_of(form: Form) -> RecordingOrder | None:
+    """Return how a call is to be recorded, None where it is not. Raises RestError."""
+    if form.get("Record", "").lower() != "true":
+        return None
+    channels = form.get("RecordingChannels", "mono")
+    if channels not in ("mono", "dual"):
+        raise RestError(400, 20001, f"Invalid RecordingChannels: {channels}")
+    callback = callback_of(form, "RecordingStatusCallback", known=RECORDING_EVENTS, default=frozenset({"completed"}))
+    return RecordingOrder(channels=2 if channels == "dual" else 1, callback=callback)
 
 
 def detection_of(form: Form) -> MachineDetection | None:

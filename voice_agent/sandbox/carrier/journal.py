@@ -112,6 +112,21 @@ class DigitPressed(Entry, frozen=True):
     sample: int
 
 
+class RecordingChanged(Entry, frozen=True):
+    """A recording of the carrier's has a new status; `sample` of the line's clock."""
+
+    recording_sid: str
+    status: str
+    sample: int
+
+
+class RecordingFaulted(Entry, frozen=True):
+    """A request for a recording's sound went wrong as planned."""
+
+    recording_sid: str
+    fault: str
+
+
 class Warned(Entry, frozen=True):
     """What Twilio's debugger would show."""
 
@@ -131,6 +146,8 @@ AnyEntry = (
     | MarkEchoed
     | Cleared
     | DigitPressed
+    | RecordingChanged
+    | RecordingFaulted
     | Warned
 )
 

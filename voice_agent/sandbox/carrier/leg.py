@@ -8,6 +8,7 @@ from voice_agent.sandbox.carrier.journal import CallChanged, DigitPressed, Warne
 from voice_agent.sandbox.carrier.line import Line, Party
 from voice_agent.sandbox.carrier.media import MediaStream
 from voice_agent.sandbox.carrier.record import TERMINAL, CallRecord, Status
+from voice_agent.sandbox.carrier.recorder import Recorder, RecordingOrder
 from voice_agent.sandbox.carrier.services import Callee, Services
 
 DIGITS = frozenset("0123456789*#ABCD")
@@ -18,17 +19,28 @@ _EVENTS: dict[Status, CallEvent] = {"ringing": "ringing", "in-progress": "answer
 class Leg:
     """A leg and the person at its far end, who is given this object as the handset."""
 
-    def __init__(self, record: CallRecord, services: Services, callback: StatusCallback | None = None) -> None:
+    def __init__(
+        self,
+        record: CallRecord,
+        services: Services,
+        callback: StatusCallback | None = None,
+        *,
+        recording: RecordingOrder | None = None,
+    ) -> None:
         self.record = record
         self.services = services
         self.stream: MediaStream | None = None
         """The media stream that holds the line, if one does."""
+
+        self.recorder: Recorder | None = None
+        """Where the leg is to be recorded, and was answered."""
 
         self.keys: asyncio.Queue[str] = asyncio.Queue()
         self.hung_up = asyncio.Event()
         """The person has put the telephone down."""
 
         self._callbacks = StatusCallbacks(record, callback or StatusCallback(), services)
+        self._order = recording
         self._party: Party | None = None
         self._line: Line | None = None
 
@@ -91,6 +103,8 @@ class Leg:
         party.on_answer(self)
         self.services.line_clock.add(self._line, self._on_party_fault)
         self.change("in-progress")
+        if self._order is not None:
+            self.recorder = Recorder(self.record, self._order, self.services, self._line)
 
     def end(self, status: Status) -> None:
         """Close the line and settle the record. Twice does nothing."""
@@ -100,6 +114,8 @@ class Leg:
         if self._line is not None:
             self.services.line_clock.remove(self._line)
         self.change(status)
+        if self.recorder is not None:
+            self.recorder.finish()
         if self._party is not None:
             self._party.on_hang_up()
 

@@ -56,11 +56,15 @@ class Party(Protocol):
 
 
 class Line:
-    """An open line. `playout` is what the person hears; `tap` is given every frame that the person says."""
+    """An open line. `playout` is what the person hears; `tap` is given every frame that the person says.
+
+    `recorder` is given every frame that was said, and the one that was heard meanwhile.
+    """
 
     def __init__(self, party: Party, clock: Clock) -> None:
         self.playout = Playout()
         self.tap: Callable[[bytes], None] | None = None
+        self.recorder: Callable[[bytes, bytes], None] | None = None
         self._party = party
         self._clock = clock
         self._origin = clock()
@@ -88,9 +92,12 @@ class Line:
         self.catch_up()
         while self._frames < due:
             self._frames += 1
-            said = self._party.on_tick(self.playout.take_heard(FRAME_BYTES))
+            heard = self.playout.take_heard(FRAME_BYTES)
+            said = self._party.on_tick(heard)
             if self.tap is not None:
                 self.tap(said)
+            if self.recorder is not None:
+                self.recorder(said, heard)
         self._arm()
 
     def align(self, tick_s: float) -> None:

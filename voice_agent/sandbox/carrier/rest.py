@@ -1,7 +1,7 @@
-"""The carrier's REST interface: the Calls resource of Twilio's 2010-04-01 API.
+"""The carrier's REST interface: the Calls resource of Twilio's 2010-04-01 API. Recordings are in `rest_recordings`.
 
 Source: https://www.twilio.com/docs/voice/api/call-resource; errors: https://www.twilio.com/docs/api/errors. Not
-here: recordings, queues, conferences.
+here: queues, conferences.
 """
 
 import asyncio
@@ -21,8 +21,10 @@ from voice_agent.sandbox.carrier.forms import (
     began_within,
     detection_of,
     document_of,
+    missing,
     number_of,
     read_form,
+    recording_of,
     seconds_of,
     source_of,
     status_callback_of,
@@ -30,6 +32,9 @@ from voice_agent.sandbox.carrier.forms import (
 from voice_agent.sandbox.carrier.journal import CallAccepted, CreateFaulted, Journal, RestAnswered
 from voice_agent.sandbox.carrier.machines import MachineDetection
 from voice_agent.sandbox.carrier.record import API_VERSION, CallRecord
+from voice_agent.sandbox.carrier.recorder import RecordingOrder
+from voice_agent.sandbox.carrier.recordings import RecordingShelf
+from voice_agent.sandbox.carrier.rest_recordings import RecordingRoutes
 
 MAX_RING_S = 600.0
 PAGE_SIZE = 50
@@ -42,6 +47,8 @@ class _ConnectionLost(Exception):
 class Exchange(Protocol):
     """What the interface needs from the carrier."""
 
+    recordings: RecordingShelf
+
     def create_call(
         self,
         record: CallRecord,
@@ -51,6 +58,7 @@ class Exchange(Protocol):
         ring_timeout_s: float,
         time_limit_s: float,
         detection: MachineDetection | None,
+        recording: RecordingOrder | None,
     ) -> Call:
         """Begin an outbound call."""
         ...
@@ -88,6 +96,7 @@ class RestInterface:
                 web.get(f"{account}/Calls.json", self._list),
                 web.get(f"{account}/Calls/{{call_sid}}.json", self._fetch),
                 web.post(f"{account}/Calls/{{call_sid}}.json", self._update),
+                *RecordingRoutes(exchange, journal, account_sid).under(account),
             ]
         )
 
@@ -104,7 +113,7 @@ class RestInterface:
             response = await handler(request)
             status = response.status
         except web.HTTPNotFound:
-            response = _missing(request).as_response()
+            response = missing(request).as_response()
             status, code = 404, 20404
         except RestError as error:
             response = error.as_response()
@@ -142,12 +151,12 @@ class RestInterface:
     def _call_of(self, request: web.Request) -> Call:
         call = self._exchange.find_call(request.match_info["call_sid"])
         if call is None or request.match_info["account_sid"] != self._account_sid:
-            raise _missing(request)
+            raise missing(request)
         return call
 
     async def _create(self, request: web.Request) -> web.Response:
         if request.match_info["account_sid"] != self._account_sid:
-            raise _missing(request)
+            raise missing(request)
         form = await read_form(request)
         record = CallRecord(
             account_sid=self._account_sid,
@@ -159,7 +168,7 @@ class RestInterface:
         if start is None:
             raise RestError(400, 21205, "Url or Twiml parameter is required.")
         application = Application(start, source_of(form, "FallbackUrl", "FallbackMethod"))
-        callback, detection = status_callback_of(form), detection_of(form)
+        callback, detection, recording = status_callback_of(form), detection_of(form), recording_of(form)
         ring_timeout_s, time_limit_s = seconds_of(form, "Timeout", 60.0), seconds_of(form, "TimeLimit", 14_400.0)
         fault, slow_s = self._exchange.next_create_fault()
         if fault is not None:
@@ -172,6 +181,7 @@ class RestInterface:
             ring_timeout_s=min(ring_timeout_s, MAX_RING_S),
             time_limit_s=time_limit_s,
             detection=detection,
+            recording=recording,
         )
         answer = web.json_response(call.record.as_resource(), status=201)
         self._journal.write(
@@ -262,7 +272,3 @@ async def _fail_after(fault: CreateFault | None, slow_s: float) -> None:
             await asyncio.sleep(slow_s)
         case _:
             return
-
-
-def _missing(request: web.Request) -> RestError:
-    return RestError(404, 20404, f"The requested resource {request.path} was not found")

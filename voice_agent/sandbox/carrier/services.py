@@ -7,11 +7,12 @@ from typing import Literal
 import msgspec
 import structlog
 
-from voice_agent.sandbox.carrier.faults import CreateFaults
+from voice_agent.sandbox.carrier.faults import CreateFaults, RecordingFaults
 from voice_agent.sandbox.carrier.journal import Journal
 from voice_agent.sandbox.carrier.line import Clock, LineClock, Party
 from voice_agent.sandbox.carrier.machines import Nature
 from voice_agent.sandbox.carrier.record import new_sid
+from voice_agent.sandbox.carrier.recordings import RecordingShelf
 from voice_agent.sandbox.carrier.webhooks import Routes, WebhookClient
 
 log = structlog.get_logger(__name__)
@@ -21,7 +22,7 @@ Synthesise = Callable[[str, str], bytes]
 
 
 class CallbackFaults(msgspec.Struct, frozen=True, kw_only=True):
-    """What happens to status callbacks on their way; each a probability from 0.0 to 1.0."""
+    """What happens to callbacks about calls and recordings on their way; each a probability from 0.0 to 1.0."""
 
     lost: float = 0.0
     duplicated: float = 0.0
@@ -53,6 +54,7 @@ class CarrierSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Outbound calls at once; one more fails with 10004, as on a new account. 0 has no limit."""
     callback_faults: CallbackFaults = CallbackFaults()
     create_faults: CreateFaults = CreateFaults()
+    recording_faults: RecordingFaults = RecordingFaults()
 
 
 class Callee(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,6 +105,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     settings: CarrierSettings
     journal: Journal
     webhooks: WebhookClient
+    recordings: RecordingShelf
     background: Background
     line_clock: LineClock
     clock: Clock
