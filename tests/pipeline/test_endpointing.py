@@ -12,6 +12,7 @@ from voice_agent.pipeline.endpointing import (
     endpoint_wait_s,
     has_words,
     is_backchannel,
+    is_salutation,
     normalised,
 )
 
@@ -233,6 +234,18 @@ def test_the_end_of_an_interim_transcript_may_yet_become_a_backchannel(
     language: str, text: str, expected: bool
 ) -> None:
     assert is_backchannel(text, language, is_interim=True) is expected
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "expected"),
+    [
+        ("en", "Hello?", True), ("en", "hello, hello", True), ("fr", "Yes? Hello?", True), ("en", "", False),
+        ("en", "Hello, who is this?", False), ("es", "¿Sí, dígame?", True), ("es", "buenos días", True),
+        ("es", "diga quién es", False),
+    ],
+)  # fmt: skip
+def test_a_salutation_is_what_people_say_who_pick_up(language: str, text: str, expected: bool) -> None:
+    assert is_salutation(text, language) is expected
 
 
 @pytest.mark.parametrize(

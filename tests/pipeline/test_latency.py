@@ -240,6 +240,28 @@ def test_the_parts_are_never_negative_and_add_up(
     assert sum(shares) == pytest.approx(turn.voice_to_voice_ms)
 
 
+def test_what_was_said_over_a_locked_turn_is_not_timed_and_what_goes_on_after_it_is() -> None:
+    tracker = LatencyTracker()
+    begun: Step = (ev.CallStarted(at=0.0), [act.Speak(turn=1, text="Recorded.", is_line=True, is_locked=True)])
+    steps: list[Step] = [
+        begun,
+        (ev.SpeechStopped(at=2.1, ended_at=2.0), ()),
+        (ev.PlaybackFinished(at=4.0, turn=1), [start(confirmed=True), speak()]),
+        (ev.PlaybackStarted(at=4.1, turn=2), ()),
+        (ev.PlaybackFinished(at=5.0, turn=2), ()),
+        (ev.SpeechStarted(at=6.0, began_at=5.9), ()),
+        (ev.SpeechStopped(at=7.1, ended_at=7.0), [start(3, confirmed=True), speak(3)]),
+        (ev.PlaybackStarted(at=7.4, turn=3), ()),
+    ]
+    for event, actions in steps:
+        tracker.observe(event, actions)
+    assert [(turn.turn, round(turn.voice_to_voice_ms)) for turn in tracker.turns] == [(3, 400)]
+    cut = LatencyTracker()
+    for event, actions in (begun, steps[5], (ev.PlaybackFinished(at=6.5, turn=1), ()), *steps[6:]):
+        cut.observe(event, actions)
+    assert [turn.turn for turn in cut.turns] == [3]
+
+
 @pytest.mark.parametrize(
     ("values", "percent", "expected"),
     [

@@ -3,6 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from voice_agent.pipeline.actions import HangUp
 from voice_agent.pipeline.reply import Reply
 
 TEXT = "Of course. It costs fifty euros. Shall I book it for you?"
@@ -12,6 +13,13 @@ def test_a_line_is_no_answer_and_needs_no_model() -> None:
     line, answer = Reply(1, "en"), Reply(2, "en", question="What does it cost?", fingerprint="f")
     assert (line.is_line, line.generating) == (True, False)
     assert (answer.is_line, answer.generating) == (False, True)
+
+
+def test_what_nothing_may_interrupt_is_locked_unless_it_is_the_last_word() -> None:
+    ordinary, goodbye, disclosure = Reply(1, "en"), Reply(2, "en"), Reply(3, "en")
+    goodbye.is_interruptible = disclosure.is_interruptible = False
+    goodbye.last = HangUp(reason="idle")
+    assert [reply.is_locked for reply in (ordinary, goodbye, disclosure)] == [False, False, True]
 
 
 def test_of_a_speculation_the_first_piece_goes_out_and_the_rest_is_held() -> None:

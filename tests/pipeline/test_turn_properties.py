@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.pipeline.turn_world import LINES, settings_for_tests
+from tests.pipeline.turn_world import LINES
 from voice_agent.pipeline import actions as act
 from voice_agent.pipeline import events as ev
 from voice_agent.pipeline.turn import TurnMachine
@@ -106,6 +106,10 @@ class _Judge:
         self.confirmed: set[int] = set()
         self.stopped: set[int] = set()
         self.finished: set[int] = set()
+        self.locked: set[int] = set()
+        """Turns of a disclosure that was not heard to its end yet."""
+        self.is_closing = False
+        """Whether a disclosure was cut: then the call has to end."""
         self.newest = 0
         self.is_over = False
 
@@ -114,10 +118,15 @@ class _Judge:
         match action:
             case act.StartReply(turn=turn, confirmed=confirmed):
                 assert turn > self.newest
+                assert not self.locked
+                assert not self.is_closing
                 self._open(turn, confirmed=confirmed)
-            case act.Speak(turn=turn, is_line=is_line):
+            case act.Speak(turn=turn, is_line=is_line, is_locked=is_locked):
+                if is_locked:
+                    self.locked.add(turn)
                 if turn not in self.live:
                     assert is_line
+                    assert not self.locked - {turn}
                     assert turn > self.newest
                     self._open(turn, confirmed=True)
                 assert turn not in self.finished
@@ -131,6 +140,7 @@ class _Judge:
             case act.CancelReply(turn=turn):
                 assert turn in self.live
                 self.live.discard(turn)
+                self._cut(turn)
             case act.HangUp() | act.TransferCall():
                 self.is_over = True
             case _:
@@ -142,11 +152,17 @@ class _Judge:
                 assert turn in self.confirmed & self.live
                 assert turn not in self.stopped
                 self.stopped.add(turn)
+                self._cut(turn)
             case act.ResumePlayback(turn=turn):
                 assert turn in self.stopped & self.live
                 self.stopped.discard(turn)
             case act.TrimHistory(turn=turn):
                 assert turn in self.live
+
+    def _cut(self, turn: int) -> None:
+        if turn in self.locked:
+            self.locked.discard(turn)
+            self.is_closing = True
 
     def _open(self, turn: int, *, confirmed: bool) -> None:
         self.newest = turn
@@ -156,10 +172,15 @@ class _Judge:
             self.confirmed.add(turn)
 
 
+ENDS_A_DISCLOSURE = ("CallEnded", "EndRequested", "TranscriptionFailed", "SynthesisFailed")
+
+DISCLOSURES = st.sampled_from(["", "This is an automated call."])
+
+
 @settings(max_examples=500)
-@given(_events())
-def test_no_call_breaks_the_rules(steps: list[Step]) -> None:
-    machine = TurnMachine(settings_for_tests())
+@given(_events(), DISCLOSURES)
+def test_no_call_breaks_the_rules(steps: list[Step], disclosure: str) -> None:
+    machine = TurnMachine(TurnSettings(lines=LINES, disclosure=disclosure))
     judge = _Judge()
     at = 0.0
     for action in machine.handle(ev.CallStarted(at=0.0)):
@@ -167,11 +188,15 @@ def test_no_call_breaks_the_rules(steps: list[Step]) -> None:
     for kind, later, detail in steps:
         at += later
         event = _event(kind, at, detail, machine)
-        turn_before = machine.turn
+        turn_before, was_closing = machine.turn, judge.is_closing
+        if isinstance(event, ev.PlaybackFinished) and machine.agent is Agent.SPEAKING:
+            judge.locked.discard(event.turn)
         actions = machine.handle(event)
         for action in actions:
             judge.see(action)
         assert machine.turn >= turn_before
+        if judge.is_closing and not was_closing:
+            assert type(event).__name__ in ENDS_A_DISCLOSURE
         if isinstance(event, ev.DeadlinePassed):
             assert machine.deadline is None or machine.deadline > at
         if machine.agent is Agent.IDLE:
@@ -203,12 +228,37 @@ def _live_on(machine: TurnMachine, at: float) -> float:
 
 @settings(max_examples=300)
 @given(_events())
-def test_every_call_left_alone_comes_to_an_end(steps: list[Step]) -> None:
+def test_what_is_said_over_a_disclosure_is_answered(steps: list[Step]) -> None:
+    """Whatever happens during it: real words that are known at its end are the caller's turn."""
+    machine = TurnMachine(TurnSettings(lines=LINES, disclosure="It is recorded."))
+    at = 0.0
+    machine.handle(ev.CallStarted(at=at))
+    machine.handle(ev.PlaybackStarted(at=at, turn=1))
+    for kind, later, detail in steps:
+        at += min(later, 2.0)
+        if kind in ("played", "close", "lost", "synth_fail"):
+            continue
+        machine.handle(_event(kind, at, detail, machine))
+        machine.handle(ev.PlaybackMarked(at=at, turn=1, heard_ms=at))
+    machine.handle(ev.TranscriptFinal(at=at, text="What does it cost?"))
+    actions = list(machine.handle(ev.PlaybackFinished(at=at, turn=1)))
+    if machine.user is User.SPEAKING:
+        actions += machine.handle(ev.SpeechStopped(at=at, ended_at=at))
+    while machine.deadline is not None and not any(isinstance(action, act.StartReply) for action in actions):
+        at = max(at, machine.deadline)
+        actions += machine.handle(ev.DeadlinePassed(at=at))
+    started = [action for action in actions if isinstance(action, act.StartReply)]
+    assert "What does it cost?" in started[0].text
+
+
+@settings(max_examples=300)
+@given(_events(), DISCLOSURES)
+def test_every_call_left_alone_comes_to_an_end(steps: list[Step], disclosure: str) -> None:
     """Dead air is a defect: from any point, with a silent caller and working playback, the agent says goodbye.
 
     The longest duration ends no call here: none may need it.
     """
-    machine = TurnMachine(TurnSettings(lines=LINES, duration_s=NEVER_S))
+    machine = TurnMachine(TurnSettings(lines=LINES, disclosure=disclosure, duration_s=NEVER_S))
     at = 0.0
     machine.handle(ev.CallStarted(at=at))
     for kind, later, detail in steps:

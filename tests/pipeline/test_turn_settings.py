@@ -41,6 +41,7 @@ def test_sentences_that_an_agent_need_not_bring_come_in_its_language() -> None:
     assert english == other
     assert english.resumption.startswith("Sorry")
     assert spanish.resumption.startswith("Disculpe")
-    assert {english.resumption, english.closing} <= set(english.all())
-    own = msgspec.structs.replace(LINES, resumption="Back again.", closing="Bye.")
+    assert spanish.connecting.endswith("le paso.")
+    assert {english.resumption, english.closing, english.connecting} <= set(english.all())
+    own = msgspec.structs.replace(LINES, resumption="Back again.", closing="Bye.", connecting="Wait.")
     assert own.completed("es") == own

@@ -48,12 +48,14 @@ class Speak(Action, frozen=True):
     """Synthesise `text` as the next part of the turn's reply.
 
     `is_line`: a fixed phrase, to be taken from the cache. `is_aside`: said to fill a silence, no part of the history.
+    `is_locked`: the disclosure, which has to be heard to its end: its turn is not stopped while the call goes on.
     """
 
     turn: int
     text: str
     is_line: bool = False
     is_aside: bool = False
+    is_locked: bool = False
 
 
 class FinishSpeaking(Action, frozen=True):

@@ -122,6 +122,13 @@ def is_backchannel(text: str, language: str, *, is_interim: bool = False) -> boo
     return is_interim and any(_begins_one(words[end:], lexicon.backchannels) for end in ends)
 
 
+def is_salutation(text: str, language: str) -> bool:
+    """Tell whether `text` is nothing but what people say who pick up a telephone: "hello?", "yes?", "diga"."""
+    lexicon = _LEXICONS.get(language, _LEXICONS["en"])
+    words = tuple(normalised(text).split())
+    return bool(words) and len(words) in _cuts(words, lexicon.salutations)
+
+
 def has_words(text: str) -> bool:
     """Tell whether there is a word in `text`: punctuation and the recogniser's notes, "(coughs)", are none."""
     return any(map(str.isalnum, _without_sounds(text)))
@@ -171,6 +178,8 @@ class _Lexicon(msgspec.Struct, frozen=True, kw_only=True):
     answers: frozenset[str]
     """Whole utterances that need nothing more."""
     backchannels: frozenset[tuple[str, ...]]
+    salutations: frozenset[tuple[str, ...]]
+    """What a greeting answers."""
     open_words: frozenset[str]
     """A sentence never ends with these: something follows even where the recogniser set a full stop."""
     open_unless_stopped: frozenset[str]
@@ -217,6 +226,7 @@ _LEXICONS = {
                 "of course|makes sense|that makes sense|go on|exactly|true|absolutely|i know|oh i see|wow|really"
             )
         ),
+        salutations=frozenset(_phrases("hello|hi|hey|yes|speaking|good morning|good afternoon|good evening")),
         open_words=_listed(
             "a|an|the|and|but|or|because|cause|if|when|while|although|unless|um|umm|uh|uhm|er|erm|hmm|my|your|our|"
             "their|his|its|i'm|i'll|i'd|i've|we're|we'll|we'd|you're|they're|he's|she's|it's|there's|let's|than|"
@@ -264,6 +274,9 @@ _LEXICONS = {
                 "okey|de acuerdo|entiendo|entendido|comprendo|perfecto|exacto|así es|ya veo|eso es|correcto|cierto|"
                 "por supuesto|desde luego|ah ya|genial|qué bien|ah vale|ah bueno|claro que sí|ya entiendo"
             )
+        ),
+        salutations=frozenset(
+            _phrases("hola|diga|dígame|sí|si|bueno|aló|mande|buenas|buenos días|buen día|buenas tardes|buenas noches")
         ),
         open_words=_listed(
             "y|e|o|pero|porque|que|si|cuando|aunque|mientras|como|eh|ehh|em|eeh|este|um|uh|a|al|de|del|en|con|por|para|"

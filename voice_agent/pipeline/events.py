@@ -39,6 +39,9 @@ class CallResumed(Event, frozen=True):
     transfer_to: str = ""
     """E.164; whom the caller was to be connected to after that word, empty for nobody."""
 
+    is_disclosed: bool = False
+    """Whether the disclosure was heard to its end; where not, all of it is said again."""
+
 
 class EndRequested(Event, frozen=True):
     """Whoever runs the server wants the call to end, with a word to the caller. `reason` goes into the hang-up."""

@@ -2,7 +2,8 @@
 
 `LatencyTracker` watches the events and actions of the turn machine and needs nothing else, so a recorded log gives
 the same figures as the live call. It times replies to speech only: a greeting, an idle prompt, an answer to keys or
-to words too soft for voice activity have no last speech sample to count from.
+to words too soft for voice activity have no last speech sample to count from. What was said over a locked turn had to
+wait for that turn's end, which is nobody's latency: the answer to it is not timed.
 
 How the total is split
 ----------------------
@@ -41,6 +42,7 @@ from voice_agent.pipeline.actions import (
 )
 from voice_agent.pipeline.events import (
     AnyEvent,
+    PlaybackFinished,
     PlaybackStarted,
     SpeechStarted,
     SpeechStopped,
@@ -144,6 +146,8 @@ class LatencyTracker:
         self._ended_at: float | None = None
         self._committed_at = 0.0
         self._discarded = 0
+        self._locked = 0
+        """The turn that could not be interrupted; 0 for none."""
         self.speculations = 0
         """Replies begun before their turn was taken, in the whole call."""
 
@@ -161,6 +165,8 @@ class LatencyTracker:
             self._ended_at = None
         elif isinstance(event, SpeechStopped):
             self._ended_at = event.ended_at
+        elif isinstance(event, PlaybackFinished) and event.turn == self._locked:
+            self._ended_at = None
         elif isinstance(event, SynthesisStarted) and (reply := self._replies.get(event.turn)):
             reply.audio_at = event.at if reply.audio_at is None else reply.audio_at
         for action in actions:
@@ -179,6 +185,8 @@ class LatencyTracker:
                 self._cancel(action.turn)
             case TrimHistory():
                 self._interrupt(action.turn)
+            case Speak(is_locked=True, turn=turn):
+                self._locked = turn
             case Speak() | RunTool() | ContinueReply():
                 if reply := self._replies.get(action.turn):
                     _note_progress(reply, action, event.at)

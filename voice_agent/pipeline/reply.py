@@ -51,6 +51,11 @@ class Reply:
         self._chunker = ClauseChunker(language)
         self._held: list[str] = []
 
+    @property
+    def is_locked(self) -> bool:
+        """Whether nothing may interrupt it and the call goes on after it: what is said over it is answered then."""
+        return not self.is_interruptible and self.last is None
+
     def write(self, text: str, *, confirmed: bool) -> list[str]:
         """Take more of the model's text; return the pieces to be synthesised now."""
         return self._release(self._chunker.feed(text), confirmed)

@@ -26,6 +26,9 @@ A caller's turn, with nothing in its way:
     TranscriptFinal    same words: the speculation stands; other words: CancelReply, StartReply anew
     (endpoint)         ConfirmReply: what is ready is heard at once
 
+A disclosure is locked: a turn of its own that nothing interrupts but the end of the call. What is said, or keyed in,
+over it is kept and answered once it was heard to its end; the greeting follows it, unless the caller wants something.
+
 The states and the joint rules as a picture: docs/turn-machine.md, generated from the tables below.
 """
 
@@ -49,7 +52,7 @@ from voice_agent.pipeline.actions import (
     TransferCall,
     TrimHistory,
 )
-from voice_agent.pipeline.endpointing import endpoint_wait_s
+from voice_agent.pipeline.endpointing import endpoint_wait_s, is_salutation
 from voice_agent.pipeline.events import (
     AnyEvent,
     CallEnded,
@@ -107,6 +110,8 @@ class TurnMachine:
         self._out: list[AnyAction] = []
         self._context = 0
         self._speculations = 0
+        self._greeting = ""
+        """Still to be said, once the disclosure was heard."""
         self._idle_prompts = 0
         self._failures = 0
         self._asked_again = False
@@ -169,7 +174,10 @@ class TurnMachine:
             return
         self.phase = Phase.ACTIVE
         self._timers[Timer.DURATION] = self._at + self.settings.duration_s
-        self._say_line(self.settings.lines.greeting)
+        if self.settings.disclosure:
+            self._disclose()
+        else:
+            self._say_line(self.settings.lines.greeting)
 
     def _resume_call(self, event: CallResumed) -> None:
         """The line was lost and is back: say so, and go on where it was lost."""
@@ -178,10 +186,25 @@ class TurnMachine:
         self.phase = Phase.ACTIVE
         left_s = max(self.settings.duration_s - event.elapsed_s, self.settings.resumed_s)
         self._timers[Timer.DURATION] = self._at + left_s
-        if event.question:
+        is_ending = event.hang_up or event.transfer_to
+        if self.settings.disclosure and not event.is_disclosed and not is_ending:
+            self._disclose(self.settings.lines.resumption)
+            if event.question:
+                self._utterance.prepend(event.question)
+        elif event.question:
             self._answer_again(event.question)
         else:
             self._repeat(event)
+
+    def _disclose(self, first: str = "") -> None:
+        """Say the disclosure, not to be interrupted; `first` goes before it. The greeting is to follow."""
+        self._greeting = self.settings.lines.greeting
+        self._begin_line(None, interruptible=False)
+        if first:
+            self._out.append(Speak(turn=self.turn, text=first, is_line=True))
+        self._out.append(Speak(turn=self.turn, text=self.settings.disclosure, is_line=True, is_locked=True))
+        self._out.append(FinishSpeaking(turn=self.turn))
+        self._timers[Timer.GOODBYE] = self._at + self.settings.goodbye_s
 
     def _answer_again(self, question: str) -> None:
         """The model answers what was left unanswered, while the caller hears why it takes a moment."""
@@ -218,8 +241,8 @@ class TurnMachine:
         self._say_line(self.settings.lines.closing, last=HangUp(reason=event.reason), interruptible=False)
 
     def _force_last(self) -> None:
-        """The last words were not heard to their end in time: hang up or transfer all the same."""
-        self._do_last(self._reply.last or HangUp(reason="agent"))
+        """The last words, or the disclosure, were not heard to their end in time: hang up or transfer all the same."""
+        self._do_last(self._reply.last or HangUp(reason="failed_provider"))
 
     def _do_last(self, last: HangUp | TransferCall) -> None:
         self.phase = Phase.ENDING
@@ -318,10 +341,12 @@ class TurnMachine:
         if words.committed_at is None or words.pending:
             committed_at = words.committed_at if words.committed_at is not None else self._timers.get(Timer.COMMIT, 0.0)
             due = max(due, committed_at + self.settings.final_wait_s)
-        if self._at >= due:
-            self._take_turn()
-        else:
+        if self._at < due:
             self._timers[Timer.ENDPOINT] = due
+        elif self._is_answered_by_greeting():
+            self._greet()
+        else:
+            self._take_turn()
 
     def _endpoint_wait_s(self) -> float:
         return endpoint_wait_s(
@@ -336,7 +361,9 @@ class TurnMachine:
         was_speech = self._utterance.voiced and self._utterance.duration_s >= self.settings.speech_s
         self._silence_agent()  # a speculation on words that recognition took back
         self._drop_utterance()
-        if was_speech and not self._asked_again:
+        if self._greeting:
+            self._greet()
+        elif was_speech and not self._asked_again:
             self._asked_again = True
             self._say_line(self.settings.lines.not_understood)
         else:
@@ -353,7 +380,7 @@ class TurnMachine:
             return
         if self._keep_speculation() or self._speculations >= self.settings.speculation_limit:
             return
-        if self._endpoint_wait_s() > self.settings.speculation_max_wait_s:
+        if self._is_answered_by_greeting() or self._endpoint_wait_s() > self.settings.speculation_max_wait_s:
             return
         self._speculations += 1
         self._move(Step.SPECULATE)
@@ -389,6 +416,7 @@ class TurnMachine:
         self._expect_late_finals(self.turn)
         self._leave_caller_turn()
         self._context += 1
+        self._greeting = ""
         self._idle_prompts = 0
         self._asked_again = False
         self._timers[Timer.FILLER] = self._at + self.settings.filler_s
@@ -431,13 +459,7 @@ class TurnMachine:
             else:
                 self._timers[Timer.IDLE] = self._at + self.settings.idle_s
             return
-        self._disarm(Timer.IDLE)
-        self.turn += 1
-        self._context += 1
-        reply = Reply(self.turn, self.settings.language)
-        reply.last, reply.is_interruptible, reply.wrote = last, interruptible, True
-        self._reply = reply
-        self._move(Step.REPLY)
+        self._begin_line(last, interruptible=interruptible)
         if text:
             self._out.append(Speak(turn=self.turn, text=text, is_line=True))
         if more:
@@ -445,6 +467,15 @@ class TurnMachine:
         self._out.append(FinishSpeaking(turn=self.turn))
         if last is not None:
             self._timers[Timer.GOODBYE] = self._at + self.settings.goodbye_s
+
+    def _begin_line(self, last: HangUp | TransferCall | None, *, interruptible: bool) -> None:
+        self._disarm(Timer.IDLE)
+        self.turn += 1
+        self._context += 1
+        reply = Reply(self.turn, self.settings.language)
+        reply.last, reply.is_interruptible, reply.wrote = last, interruptible, True
+        self._reply = reply
+        self._move(Step.REPLY)
 
     def _write(self, event: ReplyText) -> None:
         if self._reply.generating:
@@ -520,9 +551,11 @@ class TurnMachine:
             self._end_with_last(reply.last)
 
     def _end_with_last(self, last: HangUp | TransferCall) -> None:
-        """Nobody is hung up on without a word; a transfer without one is no rudeness."""
-        if not self._reply.wrote and isinstance(last, HangUp) and self.settings.lines.goodbye:
-            self._out.append(Speak(turn=self.turn, text=self.settings.lines.goodbye, is_line=True))
+        """Nobody is hung up on, or handed over, without a word."""
+        lines = self.settings.lines
+        line = lines.goodbye if isinstance(last, HangUp) else lines.connecting
+        if not self._reply.wrote and line:
+            self._out.append(Speak(turn=self.turn, text=line, is_line=True))
             self._reply.wrote = True
         if self._reply.wrote:
             self._end_reply()
@@ -555,11 +588,35 @@ class TurnMachine:
         if self._reply.last is not None:
             self._do_last(self._reply.last)
             return
+        if self._is_answered_by_greeting() and not self._awaits_words():
+            self._greet()
+            return
         self._timers[Timer.IDLE] = self._at + self.settings.idle_s
-        if self.user is User.PAUSED:
+        if self._utterance.keys:
+            self._take_up_keys()
+        elif self.user is User.PAUSED:
             self._arm_pause()
         elif self._utterance.has_words:
             self._take_up_words()
+
+    def _is_answered_by_greeting(self) -> bool:
+        """Whether the greeting is still to come, and nothing was said that wants more: "hello?", "okay", or a cough."""
+        words, language = self._utterance, self.settings.language
+        return bool(self._greeting) and (words.is_backchannel(language) or is_salutation(words.text, language))
+
+    def _awaits_words(self) -> bool:
+        """Whether the caller is speaking, or words of theirs are on their way."""
+        return self._utterance.voiced and (self.user is User.SPEAKING or self._utterance.pending > 0)
+
+    def _greet(self) -> None:
+        """Say the greeting after all. A sound that may still bring words is judged over it as over any reply."""
+        greeting, self._greeting = self._greeting, ""
+        self._silence_agent()  # a speculation on words that have changed
+        if self.user is User.PAUSED and self._utterance.pending:
+            self._timers[Timer.VERDICT] = self._at + self.settings.verdict_s
+        elif self.user is not User.SPEAKING:
+            self._drop_utterance()
+        self._say_line(greeting)
 
     def _take_up_words(self) -> None:
         """Words that were too few to interrupt the agent outlast it: they are a turn, and no newer ones need come."""
@@ -571,8 +628,8 @@ class TurnMachine:
     # --- interruptions ----------------------------------------------------------------------------------------
     def _take_back(self, event: VoiceConfirmed) -> None:
         """The caller goes on before the agent is heard: the same turn, with more words."""
+        self._note_voice(event)
         if self._reply.is_interruptible:
-            self._note_voice(event)
             self._rejoin()
 
     def _rejoin(self) -> None:
@@ -585,8 +642,8 @@ class TurnMachine:
             self._silence_agent()
 
     def _stop_agent(self, event: VoiceConfirmed) -> None:
+        self._note_voice(event)
         if self._reply.is_interruptible:
-            self._note_voice(event)
             self._move(Step.STOP)
             self._out.append(StopPlayback(turn=self.turn))
             self._timers[Timer.VERDICT] = self._at + self.settings.stopped_s
@@ -667,16 +724,23 @@ class TurnMachine:
                 self._resume()
             else:
                 self._resolve_backchannel()
-        elif self.user is User.PAUSED:
+        elif self.user is User.PAUSED and not self._reply.is_locked:
             self._drop_utterance()
 
     def _press(self, event: DigitPressed) -> None:
-        if not self._is_interruptible() or len(self._utterance.keys) >= MOST_KEYS:
+        if len(self._utterance.keys) >= MOST_KEYS:
             return
-        self._silence_agent()
+        if self._is_interruptible():
+            self._silence_agent()
+            self._utterance.keys += event.digit
+            self._take_up_keys()
+        elif self._reply.is_locked:
+            self._utterance.keys += event.digit
+
+    def _take_up_keys(self) -> None:
+        """Wait for more keys, but not after `#`."""
         self._disarm(*_PAUSE_TIMERS, Timer.STALE, Timer.IDLE)
-        self._utterance.keys += event.digit
-        if event.digit == "#":
+        if self._utterance.keys.endswith("#"):
             self._take_turn()
         else:
             self._timers[Timer.DIGITS] = self._at + self.settings.digits_s
@@ -716,7 +780,7 @@ class TurnMachine:
             self._hang_up_failed()
 
     def _fail_for_good(self, _event: TranscriptionFailed) -> None:
-        if self._is_interruptible():
+        if self._is_interruptible() or self._reply.is_locked:
             self._silence_agent()
             self._hang_up_failed()
 
@@ -739,7 +803,9 @@ class TurnMachine:
             return
         prompts = self.settings.lines.idle_prompts
         self._drop_utterance()
-        if self._idle_prompts < len(prompts):
+        if self._greeting:
+            self._greet()
+        elif self._idle_prompts < len(prompts):
             self._idle_prompts += 1
             self._say_line(prompts[self._idle_prompts - 1])
         else:

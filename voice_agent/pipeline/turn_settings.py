@@ -40,37 +40,46 @@ class Lines(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     closing: str = ""
     """Said before the server ends a call because it has to stop; empty for a sentence in the call's language."""
 
+    connecting: str = ""
+    """Said before the caller is connected to somebody else; empty for a sentence in the call's language."""
+
     def all(self) -> tuple[str, ...]:
         """Return every phrase that is not empty, to be synthesised before the call."""
         single = (
             self.greeting, self.goodbye, self.filler, self.not_understood, self.apology, self.failure,
-            self.resumption, self.closing,
+            self.resumption, self.closing, self.connecting,
         )  # fmt: skip
         return tuple(phrase for phrase in (*single, *self.idle_prompts) if phrase)
 
     def completed(self, language: str) -> "Lines":
         """Return these phrases with sentences of ours in place of those that an agent need not bring."""
-        resumption, closing = _SENTENCES.get(language, _SENTENCES["en"])
-        return msgspec.structs.replace(self, resumption=self.resumption or resumption, closing=self.closing or closing)
+        sentences = _SENTENCES.get(language, _SENTENCES["en"])
+        own = {name: getattr(self, name) or sentence for name, sentence in sentences.items()}
+        return msgspec.structs.replace(self, **own)
 
 
-_SENTENCES: dict[str, tuple[str, str]] = {
-    "en": (
-        "Sorry, we were cut off for a moment.",
-        "I am sorry, I have to end our call now. Please call again in a few minutes. Goodbye.",
-    ),
-    "es": (
-        "Disculpe, se ha cortado un momento.",
-        "Lo siento, tengo que terminar la llamada. Por favor, vuelva a llamar en unos minutos. Adiós.",
-    ),
+_SENTENCES: dict[str, dict[str, str]] = {
+    "en": {
+        "resumption": "Sorry, we were cut off for a moment.",
+        "closing": "I am sorry, I have to end our call now. Please call again in a few minutes. Goodbye.",
+        "connecting": "One moment, I am connecting you.",
+    },
+    "es": {
+        "resumption": "Disculpe, se ha cortado un momento.",
+        "closing": "Lo siento, tengo que terminar la llamada. Por favor, vuelva a llamar en unos minutos. Adiós.",
+        "connecting": "Un momento, por favor, le paso.",
+    },
 }
-"""Resumption and closing, by language."""
+"""What we say where an agent brings no phrase of its own: by language, by the phrase's name."""
 
 
 class TurnSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The budgets of one call's turn machine."""
 
     lines: Lines
+    disclosure: str = ""
+    """Said first, and heard to its end whatever the caller does; empty where there is nothing to disclose."""
+
     language: str = "en"
     """ISO 639-1: decides clause boundaries, backchannels and what counts as unfinished."""
 
@@ -146,7 +155,7 @@ class TurnSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What is left at least of a call that was lost and is back, whatever its longest duration: time for a goodbye."""
 
     goodbye_s: float = 12.0
-    """The longest a last phrase may take before the call is ended all the same."""
+    """The longest that a last phrase, or the disclosure, may go without being heard before the call is ended."""
 
     digits_s: float = 2.0
     """Pause after a key before the digits are taken as the caller's turn; `#` ends them at once."""
