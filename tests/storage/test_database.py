@@ -1,6 +1,7 @@
 """The database, on SQLite and on Postgres."""
 
 import asyncio
+import gc
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -49,6 +50,38 @@ async def test_what_failed_has_left_nothing(database: Database) -> None:
     with pytest.raises(RuntimeError):
         await fail()
     assert await names(database) == []
+
+
+async def test_a_task_that_is_cancelled_in_a_transaction_holds_up_nobody(database: Database) -> None:
+    """However far it had come; a lock that is left is one until the next collection of garbage, so there is none."""
+    began, cancelled_with_lock = asyncio.Event(), 0
+
+    async def write() -> None:
+        async with database.write() as session:
+            session.add(organisation("Lost"))
+            await session.flush()
+            began.set()
+            for _ in range(20):
+                (await session.scalars(select(OrganisationRow))).all()
+            session.add(organisation("Kept"))
+
+    gc.disable()
+    try:
+        for attempt in range(40):
+            began.clear()
+            task = asyncio.create_task(write())
+            await began.wait()
+            await asyncio.sleep(attempt * 0.0004)
+            cancelled_with_lock += task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            async with asyncio.timeout(5), database.write() as session:
+                session.add(organisation(f"Next {attempt}"))
+    finally:
+        gc.enable()
+    assert cancelled_with_lock > 10
+    found = await names(database)
+    assert sum(name.startswith("Next") for name in found) == 40
+    assert found.count("Lost") == found.count("Kept")
 
 
 async def test_a_moment_of_another_zone_is_stored_as_utc_and_one_without_is_refused(database: Database) -> None:

@@ -91,6 +91,7 @@ class Database:
         engine = create_async_engine(self.url, pool_size=POOL_SIZE, pool_timeout=CONNECT_S, max_overflow=0)
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
         event.listen(engine.sync_engine, "begin", _begin_sqlite)
+        event.listen(engine.sync_engine, "invalidate", _roll_back_sqlite)
         return engine
 
     def _postgres_engine(self) -> AsyncEngine:
@@ -201,6 +202,17 @@ def _prepare_sqlite(connection: Any, _: object) -> None:
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _roll_back_sqlite(connection: Any, _: object, __: object) -> None:
+    """End the transaction of a connection that is about to be closed because its task was cancelled.
+
+    Closing does not: a cursor that the task has left keeps SQLite's connection, and its write lock with it.
+    """
+    driver = connection.driver_connection
+    if driver._connection is not None:
+        # The queue of the driver's thread: after the statement under way, before the close.
+        driver._tx.put_nowait((None, driver._connection.rollback))
 
 
 def _begin_sqlite(connection: Connection) -> None:
