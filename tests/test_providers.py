@@ -110,6 +110,7 @@ async def test_lines_by_name_are_made_ahead_for_every_country_and_not_kept_with_
         agent,
         lines=msgspec.structs.replace(agent.definition.lines, greeting="Hello {{name}}."),
         first_lines={"en-IE": "Hiya {{name}}."},
+        disclosure="A machine calls {{name}}.",
         variables={"name": Variable(default="there")},
     )
     shared = _shared(_settings())
@@ -121,6 +122,7 @@ async def test_lines_by_name_are_made_ahead_for_every_country_and_not_kept_with_
         use = filled(personal.definition, {"name": "Ana"}, country="IE")
         lines = await opened.lines(use)
         assert lines.find("Hiya Ana.") is not None
+        assert lines.find(opened.turn_settings(use).disclosure) is not None
         assert lines.find("Hiya there.") is not None
         assert (await opened.lines(filled(personal.definition, {"name": "there"}))).find("Hiya Ana.") is None
     finally:

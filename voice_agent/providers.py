@@ -133,6 +133,7 @@ class Providers:
         """Return the numbers of one call; `definition` is the agent's with its variables filled in."""
         settings = TurnSettings(
             lines=definition.lines,
+            disclosure=definition.disclosure,
             language=definition.language,
             endpointing=definition.endpointing_settings,
             idle_s=definition.limits.idle_s,
@@ -162,7 +163,8 @@ class Providers:
 
 
 def _spoken(definition: AgentDefinition) -> tuple[str, ...]:
-    return definition.lines.completed(definition.language).all()
+    lines = definition.lines.completed(definition.language).all()
+    return (definition.disclosure, *lines) if definition.disclosure else lines
 
 
 def _http_session() -> aiohttp.ClientSession:

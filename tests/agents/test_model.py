@@ -61,7 +61,8 @@ def test_variables_are_filled_in_and_what_must_be_said_comes_first() -> None:
     use = filled(REMINDER, values_for(REMINDER, {"name": "Ana"}))
 
     assert use.prompt == "Remind Ana of tomorrow."
-    assert use.lines.greeting == "This is an automated call. It is recorded. Hello Ana."
+    assert use.disclosure == "This is an automated call. It is recorded."
+    assert use.lines.greeting == "Hello Ana."
 
 
 def test_a_value_is_never_read_as_a_template_again() -> None:
@@ -91,8 +92,9 @@ def test_the_first_line_is_the_one_of_the_country_that_is_talked_to() -> None:
     values = values_for(local, {"name": "Ana"})
     check(local)
 
-    assert filled(local, values, country="IE").lines.greeting == "It is recorded. Hiya Ana."
-    assert filled(local, values, country="US").lines.greeting == "It is recorded. Hello Ana."
+    assert filled(local, values, country="IE").lines.greeting == "Hiya Ana."
+    assert filled(local, values, country="US").lines.greeting == "Hello Ana."
+    assert filled(local, values).disclosure == "It is recorded."
 
 
 def test_nobody_is_told_of_a_recording_that_is_not_made() -> None:
@@ -100,7 +102,7 @@ def test_nobody_is_told_of_a_recording_that_is_not_made() -> None:
 
     use = filled(unheard, values_for(unheard, {"name": "Ana"}))
 
-    assert use.lines.greeting == "This is an automated call. Hello Ana."
+    assert use.disclosure == "This is an automated call."
 
 
 @pytest.mark.parametrize(
@@ -121,6 +123,16 @@ def test_an_agent_without_greeting_or_disclosure_lets_the_caller_speak_first() -
     silent = AgentDefinition(name="S", language="en", prompt="", lines=msgspec.structs.replace(SAID, greeting=""))
 
     assert filled(silent, {}).lines.greeting == ""
+    assert filled(silent, {}).disclosure == ""
+
+
+def test_every_line_and_the_disclosure_are_filled_in() -> None:
+    said = msgspec.convert(dict.fromkeys(SAID.__struct_fields__, "{{name}}") | {"idle_prompts": ["{{name}}"]}, Lines)
+    use = filled(msgspec.structs.replace(REMINDER, lines=said, disclosure="For {{name}}."), {"name": "A", "day": ""})
+
+    assert set(use.lines.all()) == {"A"}
+    assert len(use.lines.all()) == len(said.all())
+    assert use.disclosure.startswith("For A.")
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def test_every_agent_says_first_that_it_is_a_machine() -> None:
         machine = {"en": "virtual assistant", "es": "asistente virtual"}[definition.language]
         values = dict.fromkeys(definition.variables, "Ana")
 
-        assert machine in filled(definition, values).lines.greeting.partition(".")[0]
+        assert machine in filled(definition, values).disclosure.partition(".")[0]
 
 
 def test_nothing_is_said_with_a_gap_where_only_what_is_required_was_given() -> None:

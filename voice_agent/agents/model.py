@@ -63,7 +63,7 @@ class RecordingRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
     enabled: bool = True
     consent_line: str = ""
-    """Said before the first line where calls are recorded; empty where the law does not ask for it."""
+    """Said as a part of the disclosure where calls are recorded; empty where the law does not ask for it."""
 
 
 class AgentDefinition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -102,7 +102,8 @@ class AgentDefinition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     limits: Limits = msgspec.field(default_factory=Limits)
     variables: dict[str, Variable] = msgspec.field(default_factory=dict)
     disclosure: str = ""
-    """Said first in every call, whatever its first line is, such as that the caller talks to a machine."""
+    """Said first in every call, whatever its first line is, such as that the caller talks to a machine. Nobody can
+    talk over it: it is heard to its end, and what the caller says meanwhile is answered then."""
 
     recording: RecordingRule = msgspec.field(default_factory=RecordingRule)
 
@@ -163,7 +164,7 @@ def values_for(definition: AgentDefinition, given: Mapping[str, str], *, is_outb
 
 
 def filled(definition: AgentDefinition, values: Mapping[str, str], *, country: str = "") -> AgentDefinition:
-    """Return the definition as one call uses it: variables filled in, and what must be said first before the greeting.
+    """Return the definition as one call uses it: variables filled in, all that must be said first in the disclosure.
 
     `values` has one for every placeholder (`values_for`); `country` is the ISO 3166 code of whom the agent talks to.
     """
@@ -174,12 +175,12 @@ def filled(definition: AgentDefinition, values: Mapping[str, str], *, country: s
     lines = definition.lines
     greeting = definition.first_lines.get(f"{definition.language}-{country}", lines.greeting)
     consent = definition.recording.consent_line if definition.recording.enabled else ""
-    opening = _joined(definition.disclosure, consent, greeting)
     return msgspec.structs.replace(
         definition,
         prompt=fill(definition.prompt),
+        disclosure=fill(_joined(definition.disclosure, consent)),
         lines=Lines(
-            greeting=fill(opening),
+            greeting=fill(greeting.strip()),
             idle_prompts=tuple(map(fill, lines.idle_prompts)),
             goodbye=fill(lines.goodbye),
             filler=fill(lines.filler),
@@ -188,6 +189,7 @@ def filled(definition: AgentDefinition, values: Mapping[str, str], *, country: s
             failure=fill(lines.failure),
             resumption=fill(lines.resumption),
             closing=fill(lines.closing),
+            connecting=fill(lines.connecting),
         ),
     )
 
