@@ -36,8 +36,8 @@ Decided = list[tuple[ev.AnyEvent, tuple[act.AnyAction, ...]]]
 class Call:
     """Plays a call; `decided` is what a log of it would hold."""
 
-    def __init__(self) -> None:
-        self.machine = TurnMachine(SETTINGS)
+    def __init__(self, settings: TurnSettings = SETTINGS) -> None:
+        self.machine = TurnMachine(settings)
         self.decided: Decided = []
 
     @property
@@ -103,5 +103,6 @@ def short_call() -> Call:
 
 def log_of(call: Call) -> bytes:
     """The call's event log, as the writer writes it."""
-    lines = [msgspec.json.encode(HEADER) + b"\n", *(encoded_line(event, actions) for event, actions in call.decided)]
+    header = msgspec.structs.replace(HEADER, settings=call.machine.settings)
+    lines = [msgspec.json.encode(header) + b"\n", *(encoded_line(event, actions) for event, actions in call.decided)]
     return b"".join(lines)

@@ -1,6 +1,7 @@
 """Event logs: written through the spool, read back, torn, damaged, and made of anything."""
 
 import contextlib
+from datetime import timedelta
 from pathlib import Path
 
 import msgspec
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.calls.call_world import HEADER, log_of, short_call
+from tests.calls.call_world import HEADER, SETTINGS, Call, log_of, short_call
 from voice_agent.calls.event_log import EventLog, encoded_line, parse_event_log, read_event_log
 from voice_agent.calls.event_writer import EventLogWriter
 from voice_agent.calls.spool import Spool
@@ -46,6 +47,16 @@ def test_half_a_surrogate_pair_is_written_as_a_question_mark() -> None:
     line = encoded_line(ev.ReplyText(at=1.0, turn=2, text="a\ud83d"), (act.Speak(turn=2, text="\udc00b"),))
     assert b'"text":"a?"' in line
     assert b'"text":"?b"' in line
+
+
+def test_a_disclosure_was_heard_when_the_carrier_said_so_and_not_before() -> None:
+    disclosing = msgspec.structs.replace(SETTINGS, disclosure="This is an automated call.")
+    call = Call(disclosing)
+    call.play(ev.CallStarted(at=0.0), ev.PlaybackStarted(at=0.1, turn=1), ev.PlaybackMarked(at=2.9, turn=1, heard_ms=9))
+    assert parse_event_log(log_of(call)).disclosed_at is None
+    call.play(ev.PlaybackFinished(at=3.5, turn=1), ev.PlaybackFinished(at=5.0, turn=2))
+    assert parse_event_log(log_of(call)).disclosed_at == HEADER.started_at + timedelta(seconds=3.5)
+    assert parse_event_log(LOG).disclosed_at is None
 
 
 @pytest.mark.parametrize("cut", [1, 2, 10])

@@ -5,11 +5,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.calls.call_world import log_of, short_call
+from tests.calls.call_world import SETTINGS, Call, log_of, short_call
 from voice_agent.calls.event_log import LoggedEvent, parse_event_log
 from voice_agent.calls.replay import replay, replay_log
 from voice_agent.errors import EventLogError
 from voice_agent.pipeline import actions as act
+from voice_agent.pipeline import events as ev
 
 LOG = log_of(short_call())
 
@@ -48,6 +49,18 @@ def test_other_settings_decide_otherwise() -> None:
     settings = msgspec.structs.replace(log.header.settings, commit_s=0.4)
     report = replay_log(msgspec.structs.replace(log, header=msgspec.structs.replace(log.header, settings=settings)))
     assert not report.is_same
+
+
+def test_a_disclosure_and_what_was_said_over_it_replay_as_they_were() -> None:
+    call = Call(msgspec.structs.replace(SETTINGS, disclosure="This is an automated call."))
+    call.play(ev.CallStarted(at=0.0), ev.PlaybackStarted(at=0.1, turn=1))
+    call.say("Who is this?", at=2.0)
+    call.play(ev.PlaybackFinished(at=3.5, turn=1))
+    call.answer("The harbour restaurant.", at=3.9)
+    call.end(at=5.0)
+    report = replay_log(parse_event_log(log_of(call)))
+    assert (report.is_same, report.is_complete) == (True, True)
+    assert report.replayed == len(call.decided)
 
 
 def test_a_torn_log_replays_as_far_as_it_goes() -> None:

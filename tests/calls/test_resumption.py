@@ -13,10 +13,12 @@ from voice_agent.calls.resumption import OUTCOME_UNKNOWN, Restored, restored
 from voice_agent.pipeline import actions as act
 from voice_agent.pipeline import events as ev
 from voice_agent.pipeline.ports import AgentMessage, Message, ToolCall, ToolMessage, UserMessage
-from voice_agent.pipeline.turn import TurnMachine
+from voice_agent.pipeline.turn_settings import TurnSettings
 
 NOW = HEADER.started_at + timedelta(seconds=30)
 LINES = SETTINGS.lines.completed("en")
+TALKING = msgspec.structs.replace(SETTINGS, lines=LINES)
+DISCLOSING = msgspec.structs.replace(TALKING, disclosure="This is an automated call. It is recorded.")
 GREETED: tuple[Message, ...] = (AgentMessage(text="Hello."),)
 ASKED = (*GREETED, UserMessage(text="A table for two."))
 
@@ -24,12 +26,24 @@ ASKED = (*GREETED, UserMessage(text="A table for two."))
 class ResumableCall(Call):
     """A call over a machine that has every line."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.machine = TurnMachine(msgspec.structs.replace(SETTINGS, lines=LINES))
+    def __init__(self, settings: TurnSettings = TALKING) -> None:
+        super().__init__(settings)
 
     def resume(self, before: Restored) -> None:
         self.play(msgspec.structs.replace(before.event, at=0.0))
+
+
+class DisclosingCall(ResumableCall):
+    """A call that has something to disclose."""
+
+    def __init__(self) -> None:
+        super().__init__(DISCLOSING)
+
+    def disclose(self) -> None:
+        self.play(ev.CallStarted(at=0.0), ev.PlaybackStarted(at=0.1, turn=1))
+
+    def hear_all(self, turn: int, at: float) -> None:
+        self.play(ev.PlaybackFinished(at=at, turn=turn))
 
 
 def _log(call: Call) -> EventLog:
@@ -398,3 +412,75 @@ def test_a_speculation_that_was_confirmed_is_an_answer() -> None:
     call.answer("when?", at=3.7)
     call.play(ev.PlaybackFinished(at=5.0, turn=2))
     assert _restored(call).messages == (*ASKED, AgentMessage(text="Of course. And when?"))
+
+
+# --- a disclosure -------------------------------------------------------------------------------------------------
+def test_f47_a_disclosure_that_was_cut_is_said_again_as_a_whole_and_leaves_nothing_in_the_history() -> None:
+    call = DisclosingCall()
+    call.disclose()
+    call.play(ev.PlaybackMarked(at=3.0, turn=1, heard_ms=2_900.0))
+    found = _restored(call)
+    assert found == Restored(messages=(), event=_event())
+    again = DisclosingCall()
+    again.resume(found)
+    again.play(ev.PlaybackStarted(at=0.1, turn=1))
+    assert _restored(call, again) == Restored(messages=(), event=_event())
+    again.hear_all(1, at=5.0)
+    again.play(ev.PlaybackStarted(at=5.1, turn=2), ev.PlaybackFinished(at=6.0, turn=2))
+    disclosed = (AgentMessage(text=DISCLOSING.disclosure), *GREETED)
+    assert _restored(call, again) == Restored(messages=disclosed, event=_event(is_disclosed=True))
+
+
+def test_f47_what_was_disclosed_stays_disclosed_however_often_the_line_is_lost() -> None:
+    call = DisclosingCall()
+    call.disclose()
+    call.hear_all(1, at=4.0)
+    found = _restored(call)
+    assert found.event == _event(is_disclosed=True, unheard="Hello.")
+    again = DisclosingCall()
+    again.resume(found)
+    assert _restored(call, again).event == _event(is_disclosed=True, unheard="Hello.")
+
+
+def test_f47_what_was_said_over_it_is_kept_through_every_loss() -> None:
+    call = DisclosingCall()
+    call.disclose()
+    call.play(
+        ev.SpeechStarted(at=1.0, began_at=0.9),
+        ev.SpeechStopped(at=2.0, ended_at=1.9),
+        ev.TranscriptFinal(at=2.2, text="Who is this?"),
+    )
+    found = _restored(call)
+    assert found.event == _event(question="Who is this?")
+    again = DisclosingCall()
+    again.resume(found)
+    assert _restored(call, again).event == _event(question="Who is this?")
+    again.play(ev.PlaybackStarted(at=0.1, turn=1), ev.PlaybackFinished(at=5.0, turn=1))
+    assert _restored(call, again).event == _event(question="Who is this?", is_disclosed=True)
+    again.until(7.0)
+    assert again.turn > 1
+    assert _restored(call, again).event == _event(question="Who is this?", is_disclosed=True)
+
+
+def test_f47_a_caller_who_was_speaking_over_it_is_listened_to_again() -> None:
+    call = DisclosingCall()
+    call.disclose()
+    call.play(ev.SpeechStarted(at=1.0, began_at=0.9), ev.TranscriptUpdated(at=1.5, text="who is"))
+    assert _restored(call).event == _event()
+
+
+def test_f47_a_greeting_that_was_still_to_come_is_said_when_the_line_is_back() -> None:
+    call = DisclosingCall()
+    call.disclose()
+    call.play(ev.SpeechStarted(at=3.8, began_at=3.7), ev.VoiceConfirmed(at=3.9, began_at=3.7))
+    call.hear_all(1, at=4.0)
+    assert _restored(call).event == _event(is_disclosed=True, unheard="Hello.")
+
+
+def test_f49_a_server_that_stops_during_it_ends_the_call_when_the_line_is_back() -> None:
+    call = DisclosingCall()
+    call.disclose()
+    call.play(ev.EndRequested(at=1.0, reason="shutdown"))
+    found = _restored(call)
+    assert found.event.hang_up
+    assert not found.event.is_disclosed

@@ -9,15 +9,15 @@ A killed process may leave a torn last line: the reader drops it and says so. Tr
 like the recording. `event_writer` writes it.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal, TypeVar
 
 import msgspec
 
 from voice_agent.errors import EventLogError
-from voice_agent.pipeline.actions import Action, AnyAction
-from voice_agent.pipeline.events import AnyEvent, CallEnded, Event
+from voice_agent.pipeline.actions import Action, AnyAction, Speak
+from voice_agent.pipeline.events import AnyEvent, CallEnded, Event, PlaybackFinished
 from voice_agent.pipeline.turn_settings import TurnSettings
 
 FORMAT_VERSION = 1
@@ -68,6 +68,16 @@ class EventLog(msgspec.Struct, frozen=True):
     def is_complete(self) -> bool:
         """Whether the log reaches to the end of the call."""
         return bool(self.entries) and isinstance(self.entries[-1].event, CallEnded)
+
+    @property
+    def disclosed_at(self) -> datetime | None:
+        """When the caller had heard the disclosure to its end, by the carrier's mark; None where they have not."""
+        locked = 0
+        for entry in self.entries:
+            if isinstance(entry.event, PlaybackFinished) and entry.event.turn == locked:
+                return self.header.started_at + timedelta(seconds=entry.event.at)
+            locked = next((each.turn for each in entry.actions if isinstance(each, Speak) and each.is_locked), locked)
+        return None
 
 
 class _Actions(msgspec.Struct, frozen=True):

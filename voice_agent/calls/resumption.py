@@ -5,6 +5,7 @@ How it works
 Each media stream of a call has a log, a segment. `restored` walks through the segments, builds the same history of
 messages as the conversation did, and finds out what was going on when the last of them broke off:
 
+    the disclosure was not heard to its end                            it is said again, and then the greeting
     the caller had said something, and the answer was not whole        it is answered (`question`)
     the agent's words were whole, but not heard to their end           it repeats them from that sentence on (`unheard`)
     the agent had asked something, and nothing was said since          it asks again (`unheard`)
@@ -59,6 +60,8 @@ class _Reply:
     def __init__(self, question: str = "", *, is_confirmed: bool) -> None:
         self.question = question
         self.is_confirmed = is_confirmed
+        self.is_locked = False
+        """Whether it is the disclosure."""
         self.is_generating = bool(question)
         self.text = ""
         self.other_chars = 0
@@ -102,10 +105,11 @@ class _Segment:
         self._is_over_agent = False
         self._answered = ""
         self._asked = ""
-        """The last sentence of the last reply heard to its end, where it was a question."""
+        """The last sentence of the last reply heard to its end, where it was a question; or a greeting that is due."""
         self._said_chars = 0
         self._said_ms = 0.0
         self._last: act.HangUp | act.TransferCall | None = None
+        self._is_disclosed = False
 
     def step(self, event: ev.AnyEvent, actions: Sequence[act.AnyAction]) -> None:
         """Take one event and what was decided on it."""
@@ -151,6 +155,9 @@ class _Segment:
 
     def _resume(self, event: ev.CallResumed) -> None:
         """Begin with what an earlier segment left to do."""
+        self._is_disclosed = event.is_disclosed
+        if event.question:
+            self._finals.append(event.question)
         if event.transfer_to:
             self._last = act.TransferCall(target=event.transfer_to)
         elif event.hang_up:
@@ -179,6 +186,9 @@ class _Segment:
         sentence = reply.text[_sentence_start(reply.text, len(reply.text)) :].strip()
         self._asked = sentence if sentence.endswith("?") else ""
         self._last = reply.last
+        if reply.is_locked:
+            self._is_disclosed = True
+            self._asked = self._lines.greeting
         if self._is_over_agent and is_backchannel(self._words(), self._language):
             self._forget_words()
 
@@ -224,14 +234,15 @@ class _Segment:
     def _begin(self, turn: int, reply: _Reply) -> None:
         """A reply begins; once its turn is real, the caller's words are its own."""
         self._replies[turn] = reply
-        self._turn = turn
+        is_first, self._turn = not self._turn, turn
         if reply.is_confirmed:
             self._history.begin(turn, reply.question)
             self._answered = reply.question or self._answered
             self._asked = ""
             if not reply.question and self._last is not None:
                 reply.last, self._last = self._last, None
-            self._forget_words()
+            if reply.question or not is_first:  # a disclosure answers nothing that an earlier stream left
+                self._forget_words()
 
     def _speak(self, action: act.Speak) -> None:
         if action.turn not in self._replies:
@@ -241,6 +252,7 @@ class _Segment:
             reply.other_chars += len(action.text)
             return
         reply.text = joined(reply.text, action.text)
+        reply.is_locked = reply.is_locked or action.is_locked
         if action.is_line and action.text in (self._lines.goodbye, self._lines.closing, self._lines.failure):
             reply.last = reply.last or act.HangUp(reason="agent")
         if reply.is_confirmed:
@@ -265,16 +277,26 @@ class _Segment:
         reply = self._replies.get(self._turn)
         if reply is None or not reply.is_confirmed:
             event = self._nobodys_turn()
+        elif reply.is_locked:
+            event = self._not_disclosed()
         elif reply.is_whole or not reply.question:
             event = self._cut_short(reply)
         else:
             event = self._left_unanswered(reply)
-        return Restored(messages=self._history.messages(), event=msgspec.structs.replace(event, elapsed_s=elapsed_s))
+        event = msgspec.structs.replace(event, elapsed_s=elapsed_s, is_disclosed=self._is_disclosed)
+        return Restored(messages=self._history.messages(), event=event)
 
     def _nobodys_turn(self) -> ev.CallResumed:
         words = self._words()
         is_question = has_words(words) and not self._is_speaking and not self._is_restated(words)
         return _resumed(self._last, question=words if is_question else "", unheard="" if words else self._asked)
+
+    def _not_disclosed(self) -> ev.CallResumed:
+        """All of it is said again; what the caller has said over it is still to be answered."""
+        self._history.drop(self._turn)
+        words = self._words()
+        is_question = has_words(words) and not self._is_speaking
+        return _resumed(None, question=words if is_question else "")
 
     def _cut_short(self, reply: _Reply) -> ev.CallResumed:
         heard = reply.heard_chars(self._chars_per_ms())
