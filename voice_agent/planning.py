@@ -21,7 +21,7 @@ from voice_agent.agents.documents import agent_of
 from voice_agent.agents.files import Agent
 from voice_agent.agents.model import Language, filled, values_for
 from voice_agent.calls import repository as calls_repository
-from voice_agent.calls.session import CallPlan
+from voice_agent.calls.session import CallPlan, StoredAs
 from voice_agent.errors import DatabaseUnavailable, VoiceAgentError
 from voice_agent.media_stream.protocol import StreamStarted
 from voice_agent.pipeline.ports import CallControl
@@ -52,7 +52,10 @@ MOST_EXPECTED = 200
 class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     """Who holds a call, and with which values."""
 
-    version: AgentVersionRow
+    stored: StoredAs
+    version: AgentVersionRow | None
+    """None: the default agent."""
+
     variables: dict[str, str]
     country: str = ""
     """ISO 3166 code of whom the agent talks to; empty where it is not known."""
@@ -189,7 +192,7 @@ class CallPlanner:
         """Return what the call of a stream needs. Raises VoiceAgentError where its agent cannot be run."""
         assignment = await self._assignment(started.call_sid)
         ready, variables, country = self._agents.default, {}, ""
-        if assignment is not None:
+        if assignment is not None and assignment.version is not None:
             ready = await self._agents.of(assignment.version)
             variables, country = assignment.variables, assignment.country
         definition, providers = ready.agent.definition, ready.providers
@@ -203,6 +206,7 @@ class CallPlanner:
             control=self._control(started.call_sid, use.language),
             agent=use.name,
             is_recorded=use.recording.enabled,
+            stored=None if assignment is None else assignment.stored,
         )
 
     def expect(self, version: AgentVersionRow, variables: Mapping[str, str]) -> None:
@@ -232,13 +236,14 @@ class CallPlanner:
     async def _stored(self, call_sid: str) -> Assignment | None:
         async with self._database.read() as session:
             call = await calls_repository.by_sid(session, call_sid)
-            if call is None or call.agent_version_id is None:
+            if call is None:
                 return None
-            version = await agents_repository.version(session, call.org_id, call.agent_version_id)
-            if version is None:
-                return None
+            version = None
+            if call.agent_version_id is not None:
+                version = await agents_repository.version(session, call.org_id, call.agent_version_id)
             other = call.to_number if call.direction == "outbound" else call.from_number
-            return Assignment(version=version, variables=call.variables, country=country_of(other))
+            stored = StoredAs(org_id=call.org_id, call_id=call.id)
+            return Assignment(stored=stored, version=version, variables=call.variables, country=country_of(other))
 
 
 def country_of(number: str) -> str:

@@ -10,7 +10,7 @@ from starlette.websockets import WebSocket
 
 from tests.api.world import ApiWorld, api_world
 from voice_agent.auth.principal import Permission, Principal, Role
-from voice_agent.auth.sockets import NOT_AUTHENTICATED, NOT_PERMITTED, admit_socket
+from voice_agent.auth.sockets import NOT_AUTHENTICATED, NOT_PERMITTED, SocketGate
 from voice_agent.errors import NotAuthenticated, NotPermitted
 from voice_agent.storage.database import Database
 
@@ -47,7 +47,7 @@ class Client:
         self.got.append(dict(message))
 
     async def enters(self, world: ApiWorld, permission: Permission = READ, **options: Any) -> Principal:
-        return await admit_socket(world.gate, self.socket, permission, **options)
+        return (await SocketGate(world.gate, **options).admit(self.socket, permission)).principal
 
     @property
     def close_code(self) -> int:

@@ -4,7 +4,7 @@ import json
 
 import msgspec
 
-from tests.calls.call_world import HEADER, Call, log_of, short_call
+from tests.calls.call_world import HEADER, SETTINGS, Call, log_of, short_call
 from voice_agent.calls.event_log import parse_event_log
 from voice_agent.calls.transcript import (
     AgentSaid,
@@ -60,12 +60,69 @@ def test_a_call_reads_as_it_was_held() -> None:
     assert builder.is_complete
 
 
-def test_a_completed_entry_is_told_so_that_it_can_be_stored() -> None:
-    builder = TranscriptBuilder()
-    told = [type(event).__name__ for event, actions in short_call().decided if builder.observe(event, actions)]
-    assert told.count("PlaybackFinished") == 2
-    assert told[-1] == "CallEnded"
-    assert "ReplyText" not in told
+def test_what_changed_is_told_once_and_makes_the_same_transcript() -> None:
+    builder, seen = TranscriptBuilder(), dict[int, AnyEntry]()
+    for event, actions in short_call().decided:
+        builder.observe(event, actions)
+        for change in builder.take_changes():
+            if change.entry is None:
+                del seen[change.number]
+            else:
+                seen[change.number] = msgspec.structs.replace(change.entry)
+        assert builder.take_changes() == []
+    builder.heard(3, "It costs thirty")
+    ((number, entry),) = builder.take_changes()
+    assert entry is not None
+    seen[number] = entry
+    assert sorted(seen.values(), key=lambda entry: entry.started_at) == list(builder.entries)
+
+
+def disclosing() -> Call:
+    """A call whose disclosure sounds."""
+    call = Call(msgspec.structs.replace(SETTINGS, disclosure="This is an automated call."))
+    call.play(ev.CallStarted(at=0.0), ev.PlaybackStarted(at=0.1, turn=1))
+    return call
+
+
+def test_a_disclosure_is_an_entry_of_its_own_and_what_was_said_over_it_the_next() -> None:
+    call = disclosing()
+    call.say("Wait.", at=2.0)
+    call.say("Who is this?", at=4.0)
+    call.play(ev.PlaybackFinished(at=5.0, turn=1))
+    call.answer("The harbour.", at=5.4)
+    disclosure, question, answer = built(call).entries
+    assert isinstance(disclosure, AgentSaid)
+    assert (disclosure.text, disclosure.heard) == ("This is an automated call.",) * 2
+    assert not disclosure.is_interrupted
+    assert said((question, answer)) == [("caller", "Wait. Who is this?"), ("agent", "The harbour.")]
+    assert (question.started_at, question.ended_at) == (1.0, 4.0)
+
+
+def test_what_was_said_over_a_disclosure_is_kept_where_the_caller_hangs_up() -> None:
+    call = disclosing()
+    call.say("Take me off", at=2.0)
+    call.say("your list.", at=4.0)
+    call.end(4.5)
+    builder = built(call, heard="This is an")
+    assert said(builder.entries) == [("agent", "This is an automated call."), ("caller", "Take me off your list.")]
+    disclosure = builder.entries[0]
+    assert isinstance(disclosure, AgentSaid)
+    assert (disclosure.is_interrupted, disclosure.heard) == (True, "This is an")
+
+
+def test_a_hello_that_the_greeting_answers_is_no_entry_and_does_not_begin_the_next_one() -> None:
+    call = disclosing()
+    call.say("Hello?", at=2.0)
+    call.play(ev.PlaybackFinished(at=4.0, turn=1), ev.PlaybackStarted(at=4.1, turn=2))
+    call.play(ev.PlaybackFinished(at=5.0, turn=2))
+    call.say("What does it cost?", at=7.0)
+    builder = built(call)
+    assert said(builder.entries) == [
+        ("agent", "This is an automated call."),
+        ("agent", "Hello."),
+        ("caller", "What does it cost?"),
+    ]
+    assert builder.entries[2].started_at == 6.0
 
 
 def test_words_that_the_caller_goes_on_from_are_one_entry() -> None:
@@ -138,8 +195,10 @@ def test_tools_and_keys_are_in_it() -> None:
     builder = TranscriptBuilder()
     run = act.RunTool(turn=2, call_id="c", name="look_up", arguments='{"a":1}')
     builder.observe(ev.ReplyFinished(at=1.0, turn=2), [run])
-    assert builder.observe(ev.ToolFinished(at=2.0, turn=2, call_id="c", result="none", is_error=True), ())
-    assert not builder.observe(ev.ToolFinished(at=2.0, turn=2, call_id="other", result=""), ())
+    builder.observe(ev.ToolFinished(at=2.0, turn=2, call_id="c", result="none", is_error=True), ())
+    assert [number for number, _ in builder.take_changes()] == [0]
+    builder.observe(ev.ToolFinished(at=2.0, turn=2, call_id="other", result=""), ())
+    assert builder.take_changes() == []
     for place, digit in enumerate("12#"):
         builder.observe(ev.DigitPressed(at=3.0 + place, digit=digit), ())
     assert builder.entries == (
@@ -176,11 +235,12 @@ def test_what_belongs_to_no_known_turn_changes_nothing() -> None:
         act.TrimHistory(turn=9),
         act.CancelReply(turn=9),
     ]
-    assert not builder.observe(ev.DeadlinePassed(at=1.0), strays)
-    assert not builder.observe(ev.PlaybackStarted(at=1.0, turn=9), ())
-    assert not builder.observe(ev.PlaybackFinished(at=1.0, turn=9), ())
+    builder.observe(ev.DeadlinePassed(at=1.0), strays)
+    builder.observe(ev.PlaybackStarted(at=1.0, turn=9), ())
+    builder.observe(ev.PlaybackFinished(at=1.0, turn=9), ())
     builder.heard(9, "x")
     assert builder.entries == ()
+    assert builder.take_changes() == []
 
 
 def transcript_with(*entries: AnyEntry) -> Transcript:

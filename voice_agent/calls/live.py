@@ -11,6 +11,7 @@ import msgspec
 import structlog
 
 from voice_agent.calls.ledger import CallLedger
+from voice_agent.calls.live_feed import LiveFeed
 from voice_agent.calls.record import CallFiles, CallIdentity, CallRecord, call_files
 from voice_agent.calls.resumption import restored
 from voice_agent.calls.session import CallPlan, CallSession, CallSurroundings, Prepared
@@ -45,14 +46,19 @@ class LiveCalls:
         data_dir: Path,
         max_calls: int,
         ledger: CallLedger | None = None,
+        feed: LiveFeed | None = None,
     ) -> None:
-        """`plan` returns what a call needs, in three seconds; without a `ledger` no other process knows of calls."""
+        """`plan` returns what a call needs, in three seconds; without a `ledger` no other process knows of calls.
+
+        `feed` is told what is said in them.
+        """
         self._tickets = tickets
         self._plan = plan
         self._spool = spool
         self._data_dir = data_dir
         self._max_calls = max_calls
         self._ledger = ledger
+        self._feed = feed
         self._stored = StoredEvents(data_dir, None if ledger is None else ledger.database)
         self._live: dict[str, CallSession] = {}
         self._unfinished: set[CallSession] = set()
@@ -157,7 +163,10 @@ class LiveCalls:
 
     def _record(self, files: CallFiles, identity: CallIdentity, plan: CallPlan) -> CallRecord:
         copy = None if self._ledger is None else self._ledger.shipper.copy(identity.call_sid, files)
-        return CallRecord(self._spool, files, identity, plan.settings, copy, is_recorded=plan.is_recorded)
+        feed = None
+        if self._feed is not None and plan.stored is not None:
+            feed = self._feed.of_call(plan.stored.org_id, plan.stored.call_id, files.segment)
+        return CallRecord(self._spool, files, identity, plan.settings, copy, is_recorded=plan.is_recorded, feed=feed)
 
     async def _note_end(self, call_sid: str) -> None:
         if self._ledger is not None:

@@ -15,12 +15,13 @@ from voice_agent import __version__
 from voice_agent.audio.mulaw import BYTES_PER_MS
 from voice_agent.calls.event_log import EventLogHeader
 from voice_agent.calls.event_writer import EventLogWriter, LineCopy
+from voice_agent.calls.live_feed import CallFeed
 from voice_agent.calls.recorder import CallRecorder
 from voice_agent.calls.spool import Spool
 from voice_agent.calls.transcript import Transcript, TranscriptBuilder
 from voice_agent.errors import MediaStreamError
 from voice_agent.pipeline.actions import AnyAction
-from voice_agent.pipeline.events import AnyEvent
+from voice_agent.pipeline.events import AnyEvent, TranscriptUpdated
 from voice_agent.pipeline.latency import LatencySummary, LatencyTracker, TurnLatency, summarise
 from voice_agent.pipeline.turn_settings import TurnSettings
 
@@ -123,8 +124,12 @@ class CallRecord:
         copy: LineCopy | None = None,
         *,
         is_recorded: bool = True,
+        feed: CallFeed | None = None,
     ) -> None:
-        """`copy` is given every line of the event log that is written; without `is_recorded` no sound is kept."""
+        """`copy` is given every line of the event log that is written; without `is_recorded` no sound is kept.
+
+        `feed` is told what is said, for those who watch.
+        """
         self._spool = spool
         self._files = files
         self._identity = identity
@@ -146,6 +151,7 @@ class CallRecord:
         self._recorder = CallRecorder(spool, files.recording) if is_recorded else None
         self._transcript = TranscriptBuilder()
         self._latency = LatencyTracker()
+        self._feed = feed
         self._caller = bytearray()
         """Heard, and not handed to the recorder yet."""
         self._caller_samples = 0
@@ -159,11 +165,19 @@ class CallRecord:
         if timed is not None:
             log.debug("turn_timed", call_sid=self._identity.call_sid, turn=timed.turn, ms=timed.voice_to_voice_ms)
         self._transcript.observe(event, actions)
+        if self._feed is not None:
+            if isinstance(event, TranscriptUpdated):
+                self._feed.words(event.at, event.text)
+            if timed is not None:
+                self._feed.turn(timed)
+            self._feed.transcript(self._transcript.take_changes())
 
     def on_heard(self, turn: int, text: str, *, interrupted: bool) -> None:
         """Take which words of a reply were heard."""
         if interrupted:
             self._transcript.heard(turn, text)
+            if self._feed is not None:
+                self._feed.transcript(self._transcript.take_changes())
 
     # --- sound ------------------------------------------------------------------------------------------------
     def hear_caller(self, mulaw: bytes) -> None:

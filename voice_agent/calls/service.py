@@ -150,6 +150,7 @@ class CallService:
         """
         async with self._database.write() as session:
             call = await self._write_intent(session, principal, order)
+        self._processor.announce(call)
         return await self.place(call.id)
 
     async def _write_intent(self, session: AsyncSession, principal: Principal, order: CallOrder) -> CallRow:
@@ -197,7 +198,9 @@ class CallService:
             answer = error
             log.warning("call_not_placed", call_id=str(call_id), code=error.code, status=error.status)
         async with self._database.write() as session:
-            return await self._note_answer(session, call_id, answer)
+            call = await self._note_answer(session, call_id, answer)
+        self._processor.announce(call)
+        return call
 
     def _request(self, call: CallRow) -> CallRequest:
         asks_who = call.machine_detection != "off"
@@ -262,6 +265,7 @@ class CallService:
             call.is_ended_by_us = True
             call.end_reason = "api"
             await audit.record(session, principal, "call.end", target_kind="call", target_id=str(call.id))
+        self._processor.announce(call)
         if call.call_sid is not None:
             end = self._carrier.hang_up if state is CallState.IN_PROGRESS else self._carrier.cancel
             await end(call.call_sid)

@@ -7,6 +7,7 @@ meanwhile is kept, and heard then.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from uuid import UUID
 
 import msgspec
 import structlog
@@ -36,6 +37,13 @@ MOST_EARLY_BYTES = 10 * RATE_HZ
 MOST_EARLY_DIGITS = 64
 
 
+class StoredAs(msgspec.Struct, frozen=True, kw_only=True):
+    """A call's row."""
+
+    org_id: UUID
+    call_id: UUID
+
+
 class CallPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a call needs that is decided before it begins."""
 
@@ -50,6 +58,9 @@ class CallPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     is_recorded: bool = True
     """Whether the call's sound is kept; its event log and transcript always are."""
+
+    stored: StoredAs | None = None
+    """Which call of the database it is; None where that could not be asked in time."""
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):

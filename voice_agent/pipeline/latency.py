@@ -26,6 +26,7 @@ made it faster.
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import msgspec
 
@@ -76,6 +77,12 @@ class TurnLatency(msgspec.Struct, frozen=True, kw_only=True):
 
     interrupted: bool = False
     """Whether the caller cut the answer; known only later, see `LatencyTracker.turns`."""
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """Everything but which turn it is and its total."""
+        fields = msgspec.structs.asdict(self)
+        return {name: value for name, value in fields.items() if name not in {"turn", "voice_to_voice_ms"}}
 
 
 class LatencySummary(msgspec.Struct, frozen=True, kw_only=True):
