@@ -8,8 +8,8 @@ import msgspec
 import pytest
 from sqlalchemy import select
 
-from tests.calls.call_world import HEADER, Call
-from tests.calls.stored_calls import SID, a_stored_call
+from tests.calls.call_world import HEADER, SETTINGS, Call
+from tests.calls.stored_calls import SID, a_stored_call, reread
 from tests.contracts.eventually import eventually
 from voice_agent.calls import erasure, filing
 from voice_agent.calls.event_log import encoded_header, encoded_line
@@ -49,11 +49,17 @@ class World:
         self.filing = CallFiling(database, self.storage, self.data_dir, worker=WORKER, is_live=self.live.__contains__)
 
     def leave(
-        self, *, seconds: float = 5.0, segment: int = 0, is_ended: bool = True, began_s: float = 0.0
+        self,
+        *,
+        seconds: float = 5.0,
+        segment: int = 0,
+        is_ended: bool = True,
+        began_s: float = 0.0,
+        disclosure: str = "",
     ) -> CallFiles:
         """Leave what a process does that was killed, or that only just wrote its log."""
         files = CallFiles(self.folder, segment)
-        call = Call()
+        call = Call(msgspec.structs.replace(SETTINGS, disclosure=disclosure))
         call.greet()
         call.say("how much is it", 3.0)
         if is_ended:
@@ -110,6 +116,31 @@ async def test_a_call_is_filed_once_and_its_recording_moves_to_the_storage(world
     assert not files.recording.exists()
     assert (world.folder / MARK).exists()
     assert call.org_id == recording.org_id
+
+
+async def test_the_moment_at_which_the_disclosure_was_heard_is_stored_with_the_call(world: World) -> None:
+    world.leave(disclosure="This is an automated call.", is_ended=False)
+    world.leave(disclosure="This is an automated call.", segment=1, began_s=60.0)
+    call = await a_stored_call(world.database, state="ended", call_sid=SID)
+    await world.filing.look()
+
+    heard_at = HEADER.started_at + timedelta(seconds=1)
+    assert (await reread(world.database, call.id)).disclosed_at == heard_at
+    assert [text for kind, text, _ in await world.said() if kind == "agent"][0] == "This is an automated call."
+    (world.folder / MARK).unlink()
+    earlier = heard_at - timedelta(minutes=1)
+    async with world.database.write() as session:
+        (await session.get_one(CallRow, call.id)).disclosed_at = earlier  # a stream that was filed elsewhere
+    assert await world.filing.look() == 1
+    assert (await reread(world.database, call.id)).disclosed_at == earlier
+
+
+async def test_a_call_without_a_disclosure_has_no_moment_of_it(world: World) -> None:
+    world.leave()
+    call = await a_stored_call(world.database, state="ended", call_sid=SID)
+    await world.filing.look()
+
+    assert (await reread(world.database, call.id)).disclosed_at is None
 
 
 async def test_f47_a_recording_whose_process_was_killed_is_flagged_and_what_was_said_comes_from_the_log(

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -224,6 +224,7 @@ async def a_finished_call(world: ApiWorld, org_id: UUID) -> tuple[CallRow, Recor
     async with world.database.write() as session:
         row = await session.get_one(CallRow, call.id)
         row.ended_at, row.outcome, row.variables = NOW, "human", {"name": "Ana"}
+        row.disclosed_at = NOW - timedelta(minutes=1)
         recording = RecordingRow(
             id=uuid4(), org_id=org_id, call_id=call.id, kind="stream", state="stored", created_at=NOW,
             storage_key=f"recordings/{call.id}.wav", peaks_key=f"recordings/{call.id}.json", duration_s=1.5,
@@ -251,6 +252,7 @@ async def test_a_call_is_shown_with_what_was_said_timed_and_recorded(world: ApiW
     assert [turn["voice_to_voice_ms"] for turn in shown["turns"]] == [450.0]
     assert [(each["state"], each["duration_s"]) for each in shown["recordings"]] == [("stored", 1.5)]
     assert shown["variables"] == {"name": "Ana"}
+    assert datetime.fromisoformat(shown["disclosed_at"]) == NOW - timedelta(minutes=1)
     events = (await world.ask("GET", f"/calls/{call.id}/events", headers)).json()
     assert events == [{"segment": 0, "line": 1, "body": {"event": "x"}}]
     assert (await world.ask("GET", f"/calls/{call.id}/events?after_segment=0&after_line=1", headers)).json() == []

@@ -8,7 +8,8 @@ other, so that those that go on notice nothing. Every five seconds all folders a
 machine takes up what a killed process has left. Filing a call, once nobody holds it any more:
 
 1. Transcript and timing of its turns are written to the database, from the files of each media stream, or from the
-   event log where the process was killed before it wrote them. Twice is once: rows are replaced.
+   event log where the process was killed before it wrote them; and from the log when the caller had heard the
+   disclosure. Twice is once: rows are replaced.
 2. Each recording is looked at (its outline, its levels), stored and verified; only then the copy on the disk goes.
 3. A mark says that the folder is done.
 
@@ -337,6 +338,9 @@ async def _write_rows(session: AsyncSession, call: CallRow, segments: Sequence[S
         entry.n = n
     session.add_all(entries)
     session.add_all(_turn_rows(call, segments))
+    moments = [row.disclosed_at, *(segment.log.disclosed_at for segment in segments)]
+    # Streams of the same call may have been filed elsewhere: it was disclosed once, and that was the first time.
+    row.disclosed_at = min((moment for moment in moments if moment is not None), default=None)
 
 
 def _entry_row(call: CallRow, entry: AnyEntry, offset_s: float) -> TranscriptEntryRow:

@@ -122,6 +122,7 @@ def _looking_router(calls: CallService, gate: Gate, transactions: Transactions) 
         response.headers["ETag"] = etag(call.revision)
         return CallDetail(
             **CallOut.of(call).model_dump(),
+            disclosed_at=call.disclosed_at,
             variables=call.variables,
             transcript=[TranscriptEntryOut.of(row) for row in await repository.transcript(session, call_id)],
             turns=[TurnOut.of(row) for row in await repository.latencies(session, call_id)],

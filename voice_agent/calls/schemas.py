@@ -183,6 +183,7 @@ class RecordingOut(BaseModel):
 class CallDetail(CallOut):
     """A call and what was said in it."""
 
+    disclosed_at: datetime | None = Field(description="When the caller had heard the disclosure to its end.")
     variables: dict[str, Any]
     transcript: list[TranscriptEntryOut]
     turns: list[TurnOut]

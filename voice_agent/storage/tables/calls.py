@@ -84,6 +84,9 @@ class CallRow(Row):
     first_audio_at: Mapped[Moment | None]
     """The caller heard the agent's first sound."""
 
+    disclosed_at: Mapped[Moment | None]
+    """The caller had heard the disclosure to its end; None where there is none, or they hung up before."""
+
     ended_at: Mapped[Moment | None]
     talk_s: Mapped[int | None]
     """Answer to end, as the carrier counts it."""

@@ -263,6 +263,7 @@ def upgrade() -> None:
         sa.Column("ringing_at", Instant(), nullable=True),
         sa.Column("answered_at", Instant(), nullable=True),
         sa.Column("first_audio_at", Instant(), nullable=True),
+        sa.Column("disclosed_at", Instant(), nullable=True),
         sa.Column("ended_at", Instant(), nullable=True),
         sa.Column("talk_s", sa.Integer(), nullable=True),
         sa.Column("price", sa.BigInteger(), nullable=True),
