@@ -125,54 +125,6 @@ def test_a_hello_that_the_greeting_answers_is_no_entry_and_does_not_begin_the_ne
     assert builder.entries[2].started_at == 6.0
 
 
-def disclosing() -> Call:
-    """A call whose disclosure sounds."""
-    call = Call(msgspec.structs.replace(SETTINGS, disclosure="This is an automated call."))
-    call.play(ev.CallStarted(at=0.0), ev.PlaybackStarted(at=0.1, turn=1))
-    return call
-
-
-def test_a_disclosure_is_an_entry_of_its_own_and_what_was_said_over_it_the_next() -> None:
-    call = disclosing()
-    call.say("Wait.", at=2.0)
-    call.say("Who is this?", at=4.0)
-    call.play(ev.PlaybackFinished(at=5.0, turn=1))
-    call.answer("The harbour.", at=5.4)
-    disclosure, question, answer = built(call).entries
-    assert isinstance(disclosure, AgentSaid)
-    assert (disclosure.text, disclosure.heard) == ("This is an automated call.",) * 2
-    assert not disclosure.is_interrupted
-    assert said((question, answer)) == [("caller", "Wait. Who is this?"), ("agent", "The harbour.")]
-    assert (question.started_at, question.ended_at) == (1.0, 4.0)
-
-
-def test_what_was_said_over_a_disclosure_is_kept_where_the_caller_hangs_up() -> None:
-    call = disclosing()
-    call.say("Take me off", at=2.0)
-    call.say("your list.", at=4.0)
-    call.end(4.5)
-    builder = built(call, heard="This is an")
-    assert said(builder.entries) == [("agent", "This is an automated call."), ("caller", "Take me off your list.")]
-    disclosure = builder.entries[0]
-    assert isinstance(disclosure, AgentSaid)
-    assert (disclosure.is_interrupted, disclosure.heard) == (True, "This is an")
-
-
-def test_a_hello_that_the_greeting_answers_is_no_entry_and_does_not_begin_the_next_one() -> None:
-    call = disclosing()
-    call.say("Hello?", at=2.0)
-    call.play(ev.PlaybackFinished(at=4.0, turn=1), ev.PlaybackStarted(at=4.1, turn=2))
-    call.play(ev.PlaybackFinished(at=5.0, turn=2))
-    call.say("What does it cost?", at=7.0)
-    builder = built(call)
-    assert said(builder.entries) == [
-        ("agent", "This is an automated call."),
-        ("agent", "Hello."),
-        ("caller", "What does it cost?"),
-    ]
-    assert builder.entries[2].started_at == 6.0
-
-
 def test_words_that_the_caller_goes_on_from_are_one_entry() -> None:
     call = Call()
     call.greet()

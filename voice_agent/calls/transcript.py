@@ -292,10 +292,6 @@ class TranscriptBuilder:
             self._locked = action.turn
         elif action.is_line and self._locked is not None and action.turn == self._locked + 1:
             self._is_over_agent = True  # the greeting answers whatever was said over the disclosure
-        if action.is_locked:
-            self._locked = action.turn
-        elif action.is_line and self._locked is not None and action.turn == self._locked + 1:
-            self._is_over_agent = True  # the greeting answers whatever was said over the disclosure
         if entry := self._said(action.turn):
             entry.text = joined(entry.text, action.text)
         else:
