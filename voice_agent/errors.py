@@ -99,6 +99,12 @@ class DatabaseUnavailable(VoiceAgentError):
     http_status = 503
 
 
+class HolderUnreachable(VoiceAgentError):
+    """No process has said that it did what was asked of the one that holds a call."""
+
+    http_status = 503
+
+
 class StorageError(VoiceAgentError):
     """The storage of recordings and exports cannot be reached, refuses, or has something else than was put there."""
 

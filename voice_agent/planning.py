@@ -53,6 +53,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     """Who holds a call, and with which values."""
 
     stored: StoredAs
+    is_recording_paused: bool
     version: AgentVersionRow | None
     """None: the default agent."""
 
@@ -206,6 +207,7 @@ class CallPlanner:
             control=self._control(started.call_sid, use.language),
             agent=use.name,
             is_recorded=use.recording.enabled,
+            is_recording_paused=assignment is not None and assignment.is_recording_paused,
             stored=None if assignment is None else assignment.stored,
         )
 
@@ -243,7 +245,13 @@ class CallPlanner:
                 version = await agents_repository.version(session, call.org_id, call.agent_version_id)
             other = call.to_number if call.direction == "outbound" else call.from_number
             stored = StoredAs(org_id=call.org_id, call_id=call.id)
-            return Assignment(stored=stored, version=version, variables=call.variables, country=country_of(other))
+            return Assignment(
+                stored=stored,
+                is_recording_paused=call.is_recording_paused,
+                version=version,
+                variables=call.variables,
+                country=country_of(other),
+            )
 
 
 def country_of(number: str) -> str:

@@ -26,7 +26,7 @@ def told(subscription: Subscription) -> list[LiveEvent]:
 async def test_a_call_is_told_in_its_organisations_topic_and_in_its_own() -> None:
     bus = InProcessBus()
     call = a_call(ORG, state="in_progress")
-    call.resumptions, call.created_by, call.agent_name = 0, "", "Anna"
+    call.resumptions, call.created_by, call.agent_name, call.is_recording_paused = 0, "", "Anna", False
     topics = (f"{call.org_id}:calls", f"{call.org_id}:call:{call.id}", f"{uuid4()}:calls")
     async with (
         bus.subscribe(topics[:1]) as all_calls,

@@ -197,6 +197,14 @@ class LiveCalls:
         """Whether a call is live here, or its files are not finished yet."""
         return any(session.call_sid == call_sid for session in self._unfinished)
 
+    def pause_recording(self, call_sid: str, *, is_paused: bool) -> bool:
+        """Have a call's recording go on as silence, or as sound again; False where the call is not live here."""
+        session = self._live.get(call_sid)
+        if session is None or session.is_over:
+            return False
+        session.pause_recording(is_paused=is_paused)
+        return True
+
     def was_ended_by_us(self, call_sid: str) -> bool:
         """Whether a call's stream ended because the agent hung up or transferred; False for an unknown call."""
         live = self._live.get(call_sid)

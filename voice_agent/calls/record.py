@@ -192,6 +192,18 @@ class CallRecord:
             self._recorder.write_agent(self._agent_samples, mulaw)
         self._agent_samples += len(mulaw)
 
+    def pause(self) -> None:
+        """Leave silence from here on, in both channels."""
+        self._write_caller()
+        if self._recorder is not None:
+            self._recorder.pause()
+
+    def resume(self) -> None:
+        """Record again."""
+        self._write_caller()
+        if self._recorder is not None:
+            self._recorder.resume()
+
     # --- the end ----------------------------------------------------------------------------------------------
     def close(self) -> None:
         """Finish all files. Nothing may be recorded after it.

@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from voice_agent.auth import audit
 from voice_agent.auth.principal import Principal
 from voice_agent.calls import erasure, repository, spending
+from voice_agent.calls.holder import Command, NoHolders
 from voice_agent.calls.model import ACTIVE, CallState, Outcome, moved
 from voice_agent.calls.policy import CallPolicy, check_destination, normalised, policy_of
 from voice_agent.calls.ports import CallRequest, Carrier, CarrierCall, Language, MachineDetection, TransferRequest
@@ -58,6 +59,10 @@ class AgentDirectory(Protocol):
 
     async def caller_number(self, session: AsyncSession, org_id: UUID, wanted: str) -> str:
         """Return the organisation's number to show: the wanted one, or its first. Raises InvalidRequest."""
+        ...
+
+    async def connecting_line(self, session: AsyncSession, call: CallRow) -> str:
+        """Return what a call's agent says before it hands the caller over."""
         ...
 
 
@@ -110,6 +115,14 @@ class CallAddresses(Protocol):
         ...
 
 
+class Holders(Protocol):
+    """The processes that hold calls."""
+
+    async def ask(self, call_sid: str, command: Command) -> None:
+        """Have the one that holds a call do something with it. Raises HolderUnreachable."""
+        ...
+
+
 class CallPorts(msgspec.Struct, frozen=True, kw_only=True):
     """What calls need of the rest of the system."""
 
@@ -118,6 +131,7 @@ class CallPorts(msgspec.Struct, frozen=True, kw_only=True):
     agents: AgentDirectory
     addresses: CallAddresses
     jobs: JobRequests
+    holders: Holders = msgspec.field(default_factory=NoHolders)
 
 
 class CallService:
@@ -137,6 +151,7 @@ class CallService:
         self._agents = ports.agents
         self._addresses = ports.addresses
         self._jobs = ports.jobs
+        self._holders = ports.holders
         self._processor = processor
         self._default_policy = default_policy
         self._clock = clock
@@ -277,7 +292,9 @@ class CallService:
         await spending.settle(session, call, CallPolicy())
 
     async def transfer(self, principal: Principal, call_id: UUID, target: str, *, briefing: str = "") -> CallRow:
-        """Connect a live call's caller to `target`; the agent's part is over. With a briefing that is said first.
+        """Connect a live call's caller to `target`; the agent's part is over. The caller is told, then it rings.
+
+        With a briefing, whoever answers hears that before the caller.
 
         Raises NotFound, Conflict, InvalidRequest, NotPermitted or CarrierError; after a CarrierError the agent goes on.
         """
@@ -289,6 +306,7 @@ class CallService:
             call.is_ended_by_us = True
             call.end_reason = "transferred"
             call.briefing = briefing
+            line = await self._agents.connecting_line(session, call)
             await audit.record(
                 session,
                 principal,
@@ -300,6 +318,7 @@ class CallService:
         plan = TransferRequest(
             target=number,
             language=msgspec.convert(call.language, Language),
+            line=line,
             action_url=self._addresses.after_dial(call.id),
             whisper_url=self._addresses.whisper(call.id) if briefing else "",
         )
@@ -308,6 +327,26 @@ class CallService:
         except CarrierError:
             await self._take_back_the_end(call.id)
             raise
+        return call
+
+    async def pause_recording(self, principal: Principal, call_id: UUID, *, is_paused: bool) -> CallRow:
+        """Have every recording of a live call go on as silence, or as sound again: twice is once.
+
+        It is written down first, so that a call whose process is killed comes back as it was. Raises NotFound,
+        Conflict where the call is not in progress, HolderUnreachable or CarrierError: then it is to be asked for again.
+        """
+        async with self._database.write() as session:
+            call = await self._locked(session, principal.org_id, call_id)
+            if CallState(call.state) is not CallState.IN_PROGRESS or call.call_sid is None:
+                raise Conflict("only the recording of a call in progress can be paused")
+            call.is_recording_paused = is_paused
+            action = "recording.pause" if is_paused else "recording.resume"
+            await audit.record(session, principal, action, target_kind="call", target_id=str(call.id))
+        await self._holders.ask(call.call_sid, "pause_recording" if is_paused else "resume_recording")
+        if call.is_carrier_recorded:
+            change = self._carrier.pause_recording if is_paused else self._carrier.resume_recording
+            await change(call.call_sid)
+        self._processor.announce(call)
         return call
 
     async def _take_back_the_end(self, call_id: UUID) -> None:

@@ -59,6 +59,9 @@ class CallPlan(msgspec.Struct, frozen=True, kw_only=True):
     is_recorded: bool = True
     """Whether the call's sound is kept; its event log and transcript always are."""
 
+    is_recording_paused: bool = False
+    """Whether the recording begins paused: the call came back while it was."""
+
     stored: StoredAs | None = None
     """Which call of the database it is; None where that could not be asked in time."""
 
@@ -101,6 +104,9 @@ class CallSession:
         self._frames = 0
         self._conversation: Conversation | None = None
         self._is_lost = False
+        self._is_recording_paused: bool | None = None
+        """None until somebody has said so."""
+
         self.task: asyncio.Task[None] | None = None
         """Runs as long as the call; done when its files are handed over."""
 
@@ -119,6 +125,19 @@ class CallSession:
             self._connection.close()
         else:
             self._post(lambda at: ev.EndRequested(at=at, reason=reason))
+
+    def pause_recording(self, *, is_paused: bool) -> None:
+        """Record silence from now on, or sound again."""
+        self._is_recording_paused = is_paused
+        if self._prepared is not None:
+            self._prepared.record.hear_agent(self._connection.take_played())
+            self._switch_recording(self._prepared.record)
+
+    def _switch_recording(self, record: CallRecord) -> None:
+        if self._is_recording_paused:
+            record.pause()
+        else:
+            record.resume()
 
     # --- MediaStreamListener ----------------------------------------------------------------------------------
     def on_started(self, started: StreamStarted) -> None:
@@ -210,6 +229,9 @@ class CallSession:
         try:
             async with asyncio.timeout(PREPARE_S):
                 prepared = self._prepared = await self._surroundings.prepare(started)
+            if self._is_recording_paused is None:
+                self._is_recording_paused = prepared.plan.is_recording_paused
+            self._switch_recording(prepared.record)
             await self._converse(prepared, began_at)
             if self._is_lost:
                 await self._note_end()
