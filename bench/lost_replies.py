@@ -89,6 +89,10 @@ class _Nothing:
         """Return our only number."""
         return OURS
 
+    async def connecting_line(self, session: AsyncSession, call: CallRow) -> str:  # noqa: ARG002
+        """Nobody is handed over."""
+        return ""
+
     async def request(self, session: AsyncSession, kind: str, payload: msgspec.Struct, *, job_id: str) -> None:
         """Leave the work undone."""
 

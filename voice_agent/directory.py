@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from voice_agent.agents import repository as agents_repository
 from voice_agent.agents.documents import definition_of
 from voice_agent.agents.files import Agent
+from voice_agent.agents.model import filled, values_for
 from voice_agent.agents.numbers import NumberService
 from voice_agent.agents.service import AgentService
 from voice_agent.auth.commands import FIRST_ORGANISATION
@@ -15,7 +16,7 @@ from voice_agent.auth.principal import system
 from voice_agent.auth.service import IdentityService
 from voice_agent.calls.processor import Answering
 from voice_agent.calls.service import ChosenAgent
-from voice_agent.storage.tables import AgentVersionRow
+from voice_agent.storage.tables import AgentVersionRow, CallRow
 
 
 class CallDirectory:
@@ -51,6 +52,15 @@ class CallDirectory:
     async def caller_number(self, session: AsyncSession, org_id: UUID, wanted: str) -> str:
         """Return the number to show. Raises InvalidRequest."""
         return await self._numbers.caller_number(session, org_id, wanted)
+
+    async def connecting_line(self, session: AsyncSession, call: CallRow) -> str:
+        """Return what a call's agent says before it hands the caller over, filled in for the call."""
+        version = None
+        if call.agent_version_id is not None:
+            version = await agents_repository.version(session, call.org_id, call.agent_version_id)
+        definition = self._default if version is None else definition_of(version)
+        use = filled(definition, values_for(definition, call.variables, is_outbound=False))
+        return use.lines.completed(call.language or use.language).connecting
 
     async def answering(self, session: AsyncSession, number: str) -> Answering:
         """Return who answers calls to a number. Raises NotFound where there is no organisation at all."""

@@ -167,6 +167,7 @@ async def test_a_live_call_is_transferred_cold_or_with_a_briefing(world: ApiWorl
     assert (sid, request.target, request.whisper_url) == (
         SID, SPAIN, f"https://calls.example.org/twilio/calls/{call.id}/whisper",
     )  # fmt: skip
+    assert (request.language, request.line) == ("en", "One moment, I am connecting you.")
     stored = await reread(world.database, call.id)
     assert (stored.is_ended_by_us, stored.end_reason, stored.briefing) == (True, "transferred", "Ana has a question")
 

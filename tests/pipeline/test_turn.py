@@ -408,6 +408,17 @@ def test_a_transfer_follows_the_last_words_or_comes_at_once_without_any() -> Non
     assert silent.play(result) == (act.TransferCall(target=target),)
 
 
+def test_nobody_is_handed_over_without_a_word() -> None:
+    story = Story(TurnSettings(lines=RESUMED)).greet()
+    story.say("Can I talk to somebody?", at=3.0)
+    story.until(4.0)
+    story.play(_tool(story, "transfer_call", 4.1), ev.ReplyFinished(at=4.1, turn=2))
+    done = story.play(ev.ToolFinished(at=4.3, turn=2, call_id="c1", result="ok", transfer_to="+15550001111"))
+    assert done == (act.Speak(turn=2, text=RESUMED.connecting, is_line=True), act.FinishSpeaking(turn=2))
+    story.play(ev.PlaybackStarted(at=4.4, turn=2))
+    assert story.play(ev.PlaybackFinished(at=6.0, turn=2)) == (act.TransferCall(target="+15550001111"),)
+
+
 def test_keys_of_a_tool_are_played_and_the_model_goes_on() -> None:
     story = _thinking()
     story.play(_tool(story, "send_dtmf", 4.1), ev.ReplyFinished(at=4.1, turn=2))

@@ -76,6 +76,9 @@ class TransferRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Where the outcome is reported; absolute."""
 
     language: Language = "en"
+    line: str = ""
+    """Said to the caller before it rings; empty: nothing is, as where the agent has said so itself."""
+
     ring_s: int = 20
     """How long the target may ring."""
 

@@ -80,6 +80,16 @@ def test_a_transfer_rings_the_target_and_reports_back() -> None:
     assert [(number.tag, number.text) for number in dial] == [("Number", "+15550001111")]
 
 
+def test_the_caller_is_told_before_it_rings_in_their_language() -> None:
+    line = "Un momento, le paso con Ana & Co."
+    plan = TransferRequest(target="+34612345678", action_url="https://x.example/dialled", language="es", line=line)
+
+    told, dial = verbs(twiml.transfer(plan))[:2]
+
+    assert (told.tag, told.text, told.get("language")) == ("Say", line, "es-ES")
+    assert dial.tag == "Dial"
+
+
 @pytest.mark.parametrize("status", ["completed", "answered"])
 def test_after_a_talk_with_the_target_the_call_ends_without_a_word(status: str) -> None:
     assert tags(twiml.after_dial(status)) == ["Hangup"]
@@ -95,6 +105,8 @@ def test_hang_up_is_a_single_verb() -> None:
 
 
 def test_documents_sent_by_rest_stay_within_twilios_4000_characters() -> None:
-    plan = TransferRequest(target="+15550001111", action_url="https://x.example/" + "d" * 500, language="es")
+    plan = TransferRequest(
+        target="+15550001111", action_url="https://x.example/" + "d" * 500, language="es", line="&" * 9_000
+    )
 
     assert len(twiml.transfer(plan)) < 4_000

@@ -15,6 +15,9 @@ MEDIA_TYPE = "text/xml"
 TICKET_PARAMETER = "ticket"
 RESUME_PARAMETER = "resume"
 
+LONGEST_LINE = 500
+"""Characters said before a transfer: a document that is sent by REST has at most 4,000, escapes included."""
+
 Sentence = Literal["busy", "failure", "no_answer"]
 
 _VOICES: dict[Language, str] = {"en": "en-US", "es": "es-ES"}
@@ -81,11 +84,13 @@ def hang_up() -> str:
 
 
 def transfer(plan: TransferRequest) -> str:
-    """Ring the target and keep the caller on the line; they hear ringing until it answers.
+    """Tell the caller, ring the target and keep the caller on the line; they hear ringing until it answers.
 
     With a whisper address whoever answers hears that document first, and the caller still ringing.
     """
     response = VoiceResponse()
+    if plan.line:
+        response.say(plan.line[:LONGEST_LINE], language=_VOICES[plan.language])
     dial = response.dial(answer_on_bridge=True, timeout=plan.ring_s, action=plan.action_url)
     dial.number(plan.target, url=plan.whisper_url or None)
     return _say_and_hang_up(response, "no_answer", plan.language)
