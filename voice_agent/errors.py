@@ -3,7 +3,7 @@
     VoiceAgentError
     ├── SettingsError            a setting is missing, malformed or a placeholder
     ├── ScenarioError            a sandbox scenario file cannot be used
-    ├── SandboxServerError       the sandbox's own server did not start
+    ├── SandboxServerError       the sandbox's own server did not start, or does not do what it should
     ├── AgentDefinitionError     an agent file cannot be used
     ├── EventLogError            a recorded event log cannot be replayed
     ├── MediaStreamError         the Twilio socket could not be served
@@ -47,7 +47,7 @@ class ScenarioError(VoiceAgentError):
 
 
 class SandboxServerError(VoiceAgentError):
-    """The sandbox's own server did not start. The message carries the end of its log."""
+    """The sandbox's own server did not start, with the end of its log; or it does not do what it should."""
 
 
 class AgentDefinitionError(VoiceAgentError):

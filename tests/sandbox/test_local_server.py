@@ -17,6 +17,8 @@ async def test_it_answers_while_the_context_is_open_and_not_after(tmp_path: Path
             async with session.get(f"{server.base_url}/healthz") as answer:
                 assert answer.status == 200
             assert server.voice_url == f"{server.base_url}/twilio/voice"
+            assert server.status_url == f"{server.base_url}/twilio/status"
+            assert server.log_file == tmp_path / "data/server.log"
             async with session.post(server.voice_url, data={"CallSid": "CA1"}) as unsigned:
                 assert unsigned.status == 403
         with pytest.raises(aiohttp.ClientConnectorError):
@@ -42,6 +44,15 @@ async def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         with pytest.raises(SandboxServerError, match=r"data/server\.log cannot be written"):
             async with local_server(tmp_path / "data", carrier):
                 pytest.fail("it started")
+
+
+async def test_a_command_runs_beside_the_server_with_its_settings(tmp_path: Path) -> None:
+    async with Carrier() as carrier, local_server(tmp_path, carrier) as server, aiohttp.ClientSession() as session:
+        key = await server.command("api-key", "test")
+        async with session.get(f"{server.base_url}/api/v1/me", headers={"X-API-Key": key}) as answer:
+            assert (answer.status, (await answer.json())["name"]) == (200, "test")
+        with pytest.raises(SandboxServerError, match=r"`voice-agent password`: exit code 1: .*\n  there is no account"):
+            await server.command("password", "nobody@harbour.test", "--new", "correct horse battery")
 
 
 async def test_cancelled_while_it_starts_it_leaves_no_process(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import TypeVar
 from rich.console import Console
 
 from voice_agent.sandbox.callers import built_in_scenarios, load, render
+from voice_agent.sandbox.demo.api_view import api_view, how_to_ask
 from voice_agent.sandbox.demo.run import broken_promises, run_demo, summary
 from voice_agent.sandbox.simulate import Simulation, run_simulation
 
@@ -26,8 +27,12 @@ def demo(data_dir: Path, json_file: Path | None) -> int:
     _write(json_file, held.report.as_json())
     console.print()
     console.print(summary(held))
+    if held.seen is not None:
+        console.print()
+        console.print(api_view(held.seen))
+    console.print()
     for name, path in (
-        ("recording", held.files.recording),
+        ("recording", held.report.recording),
         ("transcript", held.files.transcript_text),
         ("event log", held.files.event_log),
     ):
@@ -35,7 +40,8 @@ def demo(data_dir: Path, json_file: Path | None) -> int:
     for check in held.verdict.checks:
         if check.is_met is False:
             console.print(f"Expected {check.name}: {check.wanted}; found: {check.found}.", style="yellow", markup=False)
-    broken = list(broken_promises(held.report))
+    console.print("\n".join(("", *how_to_ask(data_dir))), soft_wrap=True, markup=False)
+    broken = list(broken_promises(held.report, held.fault))
     for sentence in broken:
         console.print(f"The demo failed: {sentence}", style="bold red", markup=False)
     return 1 if broken else 0

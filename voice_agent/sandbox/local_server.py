@@ -23,9 +23,13 @@ from voice_agent.sandbox.carrier import Carrier
 START_S = 60.0
 """Longest start. It takes two to four seconds; on a cold disk with nothing compiled, ten times that."""
 
+COMMAND_S = 60.0
+"""Longest command: as long as a start, which loads the same."""
+
 END_S = 12.0
 """Longest end: uvicorn gives live connections ten seconds."""
 
+LOG_NAME = "server.log"
 LOG_LINES = 15
 """Of the server's log, shown where it does not start."""
 
@@ -42,10 +46,41 @@ class LocalServer(msgspec.Struct, frozen=True):
     data_dir: Path
     """Absolute: the folder of its calls and its log."""
 
+    environment: dict[str, str]
+    """All that it knows of the world, its settings among it."""
+
     @property
     def voice_url(self) -> str:
         """The webhook for incoming calls."""
         return f"{self.base_url}/twilio/voice"
+
+    @property
+    def log_file(self) -> Path:
+        """What it logs."""
+        return self.data_dir / LOG_NAME
+
+    @property
+    def status_url(self) -> str:
+        """The webhook that is told of the end of calls."""
+        return f"{self.base_url}/twilio/status"
+
+    async def command(self, *arguments: str) -> str:
+        """Run `voice-agent ARGUMENTS` beside the server, with its settings; return what it prints.
+
+        Raises SandboxServerError where it fails or takes too long.
+        """
+        process = await _spawn(self.data_dir, self.environment, *arguments, stderr=PIPE)
+        try:
+            async with asyncio.timeout(COMMAND_S):
+                output, complaint = await process.communicate()
+        except TimeoutError:
+            raise SandboxServerError(f"`voice-agent {arguments[0]}` takes longer than {COMMAND_S:.0f} s") from None
+        finally:
+            await _kill(process)
+        if process.returncode:
+            reason = complaint.decode("utf-8", "replace").strip()
+            raise SandboxServerError(f"`voice-agent {arguments[0]}`: exit code {process.returncode}: {reason}")
+        return output.decode().strip()
 
 
 @asynccontextmanager
@@ -54,10 +89,12 @@ async def local_server(data_dir: Path, carrier: Carrier) -> AsyncIterator[LocalS
 
     Raises SandboxServerError with the end of the server's log where it does not start.
     """
-    log_file = data_dir / "server.log"
-    process = await _spawn(data_dir, _opened(log_file), carrier)
+    log_file = data_dir / LOG_NAME
+    settings = environment(data_dir, carrier)
+    with _opened(log_file) as log:
+        process = await _spawn(data_dir, settings, "serve", "--port", "0", "--until-stdin-closes", stderr=log)
     try:
-        yield LocalServer(await _address(process, log_file), data_dir)
+        yield LocalServer(await _address(process, log_file), data_dir, settings)
     finally:
         await _end(process)
 
@@ -83,21 +120,19 @@ def _opened(log_file: Path) -> IO[bytes]:
         raise SandboxServerError(f"{log_file} cannot be written: {error.strerror}") from error
 
 
-async def _spawn(data_dir: Path, log: IO[bytes], carrier: Carrier) -> Process:
+async def _spawn(data_dir: Path, settings: dict[str, str], *arguments: str, stderr: IO[bytes] | int) -> Process:
     # Settings are read from `.env` in the working directory too: the data folder has none. -P keeps that folder out of
     # Python's search path, and a session of its own keeps Ctrl-C to this process, which then ends the server in order.
-    command = ("-P", "-m", "voice_agent", "serve", "--port", "0", "--until-stdin-closes")
-    with log:
-        return await asyncio.create_subprocess_exec(
-            sys.executable,
-            *command,
-            cwd=data_dir,
-            env=environment(data_dir, carrier),
-            stdin=PIPE,
-            stdout=PIPE,
-            stderr=log,
-            start_new_session=True,
-        )
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-P", "-m", "voice_agent", *arguments),
+        cwd=data_dir,
+        env=settings,
+        stdin=PIPE,
+        stdout=PIPE,
+        stderr=stderr,
+        start_new_session=True,
+    )
 
 
 async def _address(process: Process, log_file: Path) -> str:
@@ -131,8 +166,12 @@ async def _end(process: Process) -> None:
     except (TimeoutError, ProcessLookupError):
         pass
     finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-        if process.stdin is not None:
-            process.stdin.close()
+        await _kill(process)
+
+
+async def _kill(process: Process) -> None:
+    if process.returncode is None:
+        process.kill()
+        await process.wait()
+    if process.stdin is not None:
+        process.stdin.close()

@@ -58,14 +58,31 @@ def test_the_demo_does_what_it_promises(tmp_path: Path) -> None:
     assert report["turns"] >= 6
     assert (report["barge_ins"], report["false_stops"], report["stuck"]) == (1, 0, 0)
     assert 0 < report["voice_to_voice_ms"]["p50"] <= report["voice_to_voice_ms"]["p95"]
-    for shown in ("cuts in", "goes on", "end_call", "endpointing", "hangs up", "turns answered"):
+    for shown in (
+        "cuts in",
+        "goes on",
+        "end_call",
+        "endpointing",
+        "hangs up",
+        "turns answered",
+        "GET /api/v1/calls",
+        "curl",
+    ):
         assert shown in output
     assert "\x1b" not in output
+    seen = report["api"]
+    assert (seen["direction"], seen["state"], seen["outcome"]) == ("inbound", "ended", "human")
+    assert (seen["interrupted_lines"], seen["turns_timed"]) == (1, report["turns"])
+    assert seen["recording"]["path"] == report["recording"]
+    assert abs(seen["recording"]["duration_s"] - seen["duration_s"]) < 3
+    assert set(seen["loudness_db"]) == {"caller", "agent"}
+    assert None not in seen["loudness_db"].values()
     log, transcript = Path(report["event_log"]), json.loads(Path(report["transcript"]).read_bytes())
     assert log.is_relative_to(data_dir)
     assert replay(log).difference is None
     assert transcript["is_complete"]
     assert "booked in" in " ".join(entry.get("text", "") for entry in transcript["entries"])
+    assert seen["transcript_lines"] == len(transcript["entries"])
     with wave.open(report["recording"]) as recording:
         assert recording.getnchannels() == 2
         assert recording.getnframes() > 30 * recording.getframerate()

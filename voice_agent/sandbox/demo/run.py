@@ -2,7 +2,7 @@
 
 Nothing here is made for show: the server is `voice-agent serve`, the call comes in over Twilio's protocol, the caller
 follows the scenario `demo`, what is shown is read from the event log that every call writes, and the figures are the
-judge's, measured on the caller's line.
+judge's, measured on the caller's line. Afterwards the call is looked at as a program would, through the API.
 """
 
 import time
@@ -14,15 +14,17 @@ from rich.console import Console
 from rich.table import Table
 
 from voice_agent.calls.record import CallFiles, call_files
-from voice_agent.calls.transcript import AgentSaid, Transcript
+from voice_agent.calls.transcript import Transcript
+from voice_agent.errors import SandboxServerError
 from voice_agent.sandbox.callers.caller import Caller
 from voice_agent.sandbox.callers.judge import Verdict, judge, percentile
 from voice_agent.sandbox.callers.run import CALLED, CALLING, find_scenario, prepare, words_of
 from voice_agent.sandbox.callers.timeline import timeline_of
 from voice_agent.sandbox.carrier import Call, Carrier
+from voice_agent.sandbox.demo.api import CallOverApi, Copy, call_over_api
 from voice_agent.sandbox.demo.event_tail import follow
 from voice_agent.sandbox.demo.screen import Screen
-from voice_agent.sandbox.local_server import local_server
+from voice_agent.sandbox.local_server import LocalServer, local_server
 
 SCENARIO = "demo"
 
@@ -39,6 +41,24 @@ class Percentiles(msgspec.Struct, frozen=True):
     p95: float | None
 
 
+class ApiReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What the API said of the call."""
+
+    call_id: str
+    direction: str
+    state: str
+    outcome: str | None
+    duration_s: int | None
+    agent: str
+    transcript_lines: int
+    interrupted_lines: int
+    turns_timed: int
+    voice_to_voice_p50_ms: float | None
+    recording: Copy
+    loudness_db: dict[str, float | None] | None
+    """By channel, dB of full scale; None where all is silence."""
+
+
 class DemoReport(msgspec.Struct, frozen=True, kw_only=True):
     """What `--json` writes. Paths are absolute."""
 
@@ -53,14 +73,16 @@ class DemoReport(msgspec.Struct, frozen=True, kw_only=True):
     recording: str
     transcript: str
     event_log: str
+    api: ApiReport | None
+    """None where the API did not show the call."""
 
     def as_json(self) -> bytes:
         """Return it as indented JSON."""
         return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
 
 
-def report_of(verdict: Verdict, files: CallFiles) -> DemoReport:
-    """Return the report on one judged call."""
+def report_of(verdict: Verdict, files: CallFiles, seen: CallOverApi | None = None) -> DemoReport:
+    """Return the report on one judged call, with what the API said of it."""
     latencies_ms = verdict.latencies_ms
     return DemoReport(
         turns=verdict.answered_turns,
@@ -69,14 +91,34 @@ def report_of(verdict: Verdict, files: CallFiles) -> DemoReport:
         stuck=verdict.stuck,
         underrun_ms=verdict.underrun_ms,
         voice_to_voice_ms=Percentiles(percentile(latencies_ms, 0.5), percentile(latencies_ms, 0.95)),
-        recording=str(files.recording.absolute()),
+        recording=str(files.recording.absolute()) if seen is None else seen.copy.path,
         transcript=str(files.transcript.absolute()),
         event_log=str(files.event_log.absolute()),
+        api=None if seen is None else api_report_of(seen),
     )
 
 
-def broken_promises(report: DemoReport) -> Iterator[str]:
-    """Yield in a sentence each thing that the demo promises and this one did not do."""
+def api_report_of(seen: CallOverApi) -> ApiReport:
+    """Return the report on what the API said of a call."""
+    call = seen.call
+    return ApiReport(
+        call_id=call.id,
+        direction=call.direction,
+        state=call.state,
+        outcome=call.outcome,
+        duration_s=call.duration_s,
+        agent=call.agent_name,
+        transcript_lines=len(call.transcript),
+        interrupted_lines=sum(each.is_interrupted for each in call.transcript),
+        turns_timed=len(call.turns),
+        voice_to_voice_p50_ms=None if seen.turn_p50_ms is None else round(seen.turn_p50_ms, 1),
+        recording=seen.copy,
+        loudness_db=seen.recording.loudness_db,
+    )
+
+
+def broken_promises(report: DemoReport, fault: str = "") -> Iterator[str]:
+    """Yield in a sentence each thing that the demo promises and this one did not do; `fault` is the API's."""
     if report.turns < LEAST_TURNS:
         yield f"{report.turns} turns were answered instead of at least {LEAST_TURNS}."
     if not report.barge_ins:
@@ -86,6 +128,10 @@ def broken_promises(report: DemoReport) -> Iterator[str]:
     for path in (report.recording, report.transcript, report.event_log):
         if not Path(path).is_file():
             yield f"{path} was not written."
+    if report.api is None:
+        yield f"The API did not show the call: {fault}."
+    elif report.barge_ins and not report.api.interrupted_lines:
+        yield "The stored transcript does not say that a reply was interrupted."
 
 
 class Demo(msgspec.Struct, frozen=True):
@@ -93,11 +139,16 @@ class Demo(msgspec.Struct, frozen=True):
 
     verdict: Verdict
     files: CallFiles
+    seen: CallOverApi | None
+    """As the API has it; None where it did not show it."""
+
+    fault: str = ""
+    """Why it did not."""
 
     @property
     def report(self) -> DemoReport:
         """What `--json` writes."""
-        return report_of(self.verdict, self.files)
+        return report_of(self.verdict, self.files, self.seen)
 
 
 async def run_demo(data_dir: Path, console: Console) -> Demo:
@@ -111,9 +162,13 @@ async def run_demo(data_dir: Path, console: Console) -> Demo:
     caller = Caller(await prepare(scenario))
     async with Carrier() as carrier, local_server(data_dir, carrier) as server:
         console.print(f"Ready in {time.monotonic() - began_s:.1f} s. The caller dials {server.voice_url}\n")
-        call = carrier.place_inbound_call(caller, to=CALLED, from_=CALLING, voice_url=server.voice_url)
+        call = carrier.place_inbound_call(
+            caller, to=CALLED, from_=CALLING, voice_url=server.voice_url, status_callback=server.status_url
+        )
         files = call_files(data_dir, call.record.sid)
         await _show(call, files, Screen(console))
+        console.print("\nAsking for the call through the API, with a key made by `voice-agent api-key`.")
+        seen, fault = await _ask(server, call.record.sid)
     # The server has ended: everything is written.
     transcript = read_transcript(files)
     verdict = judge(
@@ -123,7 +178,15 @@ async def run_demo(data_dir: Path, console: Console) -> Demo:
         call_sid=call.record.sid,
         words=None if transcript is None else words_of(transcript),
     )
-    return Demo(verdict, files)
+    return Demo(verdict, files, seen, fault)
+
+
+async def _ask(server: LocalServer, call_sid: str) -> tuple[CallOverApi | None, str]:
+    """Return what the API has of a call, or None and the reason."""
+    try:
+        return await call_over_api(server, call_sid, server.data_dir / "recordings"), ""
+    except SandboxServerError as error:
+        return None, f"{error} (the server's log: {server.log_file})"
 
 
 async def _show(call: Call, files: CallFiles, screen: Screen) -> None:
@@ -132,9 +195,6 @@ async def _show(call: Call, files: CallFiles, screen: Screen) -> None:
     async for new in follow(files.event_log):
         for logged in new:
             screen.show(logged.event, logged.actions)
-        for turn in tuple(screen.cut_turns):
-            if (heard := heard_of(files, turn)) is not None:
-                screen.show_heard(turn, heard)
         if new or not call.ended.is_set():
             deadline_s = time.monotonic() + CONNECT_S
         if time.monotonic() > deadline_s:
@@ -147,16 +207,6 @@ def read_transcript(files: CallFiles) -> Transcript | None:
         return msgspec.json.decode(files.transcript.read_bytes(), type=Transcript)
     except (OSError, msgspec.DecodeError):
         return None
-
-
-def heard_of(files: CallFiles, turn: int) -> str | None:
-    """Return which words of an interrupted reply were heard, None where it is not written yet."""
-    transcript = read_transcript(files)
-    entries = () if transcript is None else transcript.entries
-    return next(
-        (entry.heard for entry in entries if isinstance(entry, AgentSaid) and entry.turn == turn),
-        None,
-    )
 
 
 def summary(demo: Demo) -> Table:

@@ -37,6 +37,9 @@ from voice_agent.pipeline.events import (
 )
 from voice_agent.pipeline.latency import LatencyTracker, TurnLatency
 
+TIME_WIDTH, WHO_WIDTH = 7, 6
+"""Characters."""
+
 STAGES = (
     ("endpointing", "endpointing_ms"),
     ("STT", "stt_ms"),
@@ -51,9 +54,6 @@ class Screen:
     """Shows one call. Give `show` every event with the actions it caused, in order."""
 
     def __init__(self, console: Console) -> None:
-        self.cut_turns: set[int] = set()
-        """Replies that were cut in on, of which nobody has told yet what was heard: see `show_heard`."""
-
         self._console = console
         self._latency = LatencyTracker()
         self._questions: dict[int, str] = {}
@@ -76,11 +76,6 @@ class Screen:
         if timed is not None:
             self._line(None, "", latency_line(timed), "dim")
         self._remark_sound(event)
-
-    def show_heard(self, turn: int, text: str) -> None:
-        """Add to a cut which words of the reply the caller has heard."""
-        self.cut_turns.discard(turn)
-        self._line(None, "", f"heard of it: {text}" if text else "nothing of it was heard", "dim")
 
     # --- events -----------------------------------------------------------------------------------------------
     def _note(self, event: AnyEvent) -> None:
@@ -136,9 +131,9 @@ class Screen:
             case ResumePlayback():
                 self._resume(at, action)
             case TrimHistory():
-                self._cut(action)
+                self._cut()
             case RunTool():
-                self._line(at, "tool", f"{action.name}({_arguments(action.arguments)})", "magenta")
+                self._line(at, "tool", f"{action.name}({arguments_of(action.arguments)})", "magenta")
             case HangUp():
                 self._line(at, "call", f"the agent hangs up: {action.reason}", "bold")
             case TransferCall():
@@ -170,22 +165,21 @@ class Screen:
         self._line(began_at, "caller", f"no interruption: the agent paused for {paused_ms:.0f} ms, goes on", "yellow")
         self._sound_at = self._spoke_at = None
 
-    def _cut(self, action: TrimHistory) -> None:
+    def _cut(self) -> None:
         began_at = self._stopped_at if self._spoke_at is None else self._spoke_at
         heard_s = self._heard_ms / 1_000
         stop_ms = (self._stopped_at - began_at) * 1_000
         text = f"cuts in: the agent stops {stop_ms:.0f} ms later, {heard_s:.1f} s of its answer were heard"
         self._line(began_at, "caller", text, "bold yellow")
-        self.cut_turns.add(action.turn)
         self._sounding = self._sound_at = None
 
     # --- lines ------------------------------------------------------------------------------------------------
     def _line(self, at: float | None, who: str, text: str, style: str) -> None:
         row = Table.grid(padding=(0, 2, 0, 0))
-        row.add_column(width=7, justify="right", style="dim")
-        row.add_column(width=6)
+        row.add_column(width=TIME_WIDTH, justify="right", style="dim")
+        row.add_column(width=WHO_WIDTH)
         row.add_column(overflow="fold")
-        row.add_row(Text("" if at is None else _clock(at)), Text(who, style), Text(text, style))
+        row.add_row(Text("" if at is None else clock(at)), Text(who, style), Text(text, style))
         self._console.print(row)
 
 
@@ -203,10 +197,12 @@ def _quoted(text: str) -> str:
     return f"“{text.strip()}”" if text.strip() else "(a sound)"
 
 
-def _arguments(arguments: str) -> str:
+def arguments_of(arguments: str) -> str:
+    """Return a tool's arguments as they are shown: nothing for none."""
     return "" if arguments.strip() in ("", "{}") else arguments
 
 
-def _clock(at: float) -> str:
+def clock(at: float) -> str:
+    """Return a second of the call as minutes, seconds and tenths."""
     minutes, tenths = divmod(round(at * 10), 600)
     return f"{minutes}:{tenths / 10:04.1f}"
