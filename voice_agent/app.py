@@ -27,6 +27,7 @@ from voice_agent.auth.gate import Gate
 from voice_agent.auth.routes import identity_router, sign_in_router
 from voice_agent.auth.service import IdentityService
 from voice_agent.background import Background
+from voice_agent.calls.carrier_recordings import CarrierRecordings
 from voice_agent.calls.filing import CallFiling
 from voice_agent.calls.inbox import Inbox
 from voice_agent.calls.ledger import CallLedger
@@ -114,7 +115,14 @@ class Server:
         self.jobs = Jobs(self.database, settings.jobs)
         policy = call_policy(settings)
         directory = CallDirectory(self.agents, self.numbers, agent, expect=self._planner.expect)
-        self._processor = CallProcessor(self.database, self._twilio, directory, policy=policy)
+        recordings = carrier_recordings(settings, self.database, self._twilio, self.storage, self.jobs)
+        self._processor = CallProcessor(
+            self.database,
+            self._twilio,
+            directory,
+            policy=policy,
+            on_recording=recordings.note,
+        )
         self._reconciler = Reconciler(self.database, self._twilio, self._processor, clock=_now)
         self._inbox = Inbox(self._processor.take, settings.server.data_dir / "inbox")
         self._reception = Reception(self.database, self.calls, self._inbox, clock=_now)
@@ -130,7 +138,8 @@ class Server:
             default_policy=policy,
             clock=_now,
         )
-        Background(self.database, self.call_service, self.storage, settings.server.data_dir).register(self.jobs)
+        background = Background(self.database, self.call_service, self.storage, recordings, settings.server.data_dir)
+        background.register(self.jobs)
         signature = WebhookSignature(settings.twilio.auth_token.get_secret_value(), base_url)
         self.webhooks = TwilioWebhooks(
             self._reception,
@@ -199,6 +208,21 @@ def file_storage(settings: Settings, base_url: str) -> tuple[StorageService, Lin
         "supabase": lambda: SupabaseStorage(settings.supabase, bucket),
     }
     return stores[settings.storage.files](), links
+
+
+def carrier_recordings(
+    settings: Settings, database: Database, twilio: TwilioService, storage: StorageService, jobs: Jobs
+) -> CarrierRecordings:
+    """Return what fetches Twilio's own recordings."""
+    return CarrierRecordings(
+        database,
+        twilio,
+        storage,
+        jobs,
+        data_dir=settings.server.data_dir,
+        keeps_copy=settings.calls.keep_carrier_recording,
+        clock=_now,
+    )
 
 
 def new_worker_id(settings: Settings) -> str:

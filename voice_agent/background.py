@@ -11,6 +11,12 @@ from pathlib import Path
 import structlog
 from sqlalchemy import select
 
+from voice_agent.calls.carrier_recordings import (
+    FETCH_JOB_S,
+    FETCH_RECORDING,
+    CarrierRecordings,
+    RecordingToFetch,
+)
 from voice_agent.calls.erasure import ErasedFiles
 from voice_agent.calls.record import call_files
 from voice_agent.calls.service import DELETE_FILES, ERASED_AT_ONCE, CallService
@@ -29,8 +35,16 @@ HOUR_S = 3_600.0
 class Background:
     """The handlers. `register` puts them where they are run."""
 
-    def __init__(self, database: Database, calls: CallService, storage: StorageService, data_dir: Path) -> None:
+    def __init__(
+        self,
+        database: Database,
+        calls: CallService,
+        storage: StorageService,
+        recordings: CarrierRecordings,
+        data_dir: Path,
+    ) -> None:
         self._database = database
+        self._recordings = recordings
         self._calls = calls
         self._storage = storage
         self._data_dir = data_dir
@@ -38,11 +52,13 @@ class Background:
     def register(self, jobs: Jobs) -> None:
         """Say what there is to do. Before `Jobs.open`."""
         jobs.register(DELETE_FILES, ErasedFiles, self.delete_files)
+        jobs.register(FETCH_RECORDING, RecordingToFetch, self._recordings.fetch, timeout_s=FETCH_JOB_S)
+        jobs.every("carrier_recordings", HOUR_S, self._recordings.check)
         jobs.every("retention", HOUR_S, self.erase_old_calls)
         jobs.every("idempotency", HOUR_S, self.forget_old_keys)
 
     async def delete_files(self, files: ErasedFiles, context: JobContext) -> None:  # noqa: ARG002 - the port's shape
-        """Delete what a call left outside of the database; what is gone already is no error.
+        """Delete what a call left outside of the database, at the carrier too; what is gone already is no error.
 
         The folder on a worker's disk is deleted where this process shares that disk; elsewhere `calls.filing` of the
         machine that has it deletes it, because the call is marked erased.
@@ -52,6 +68,8 @@ class Background:
         if files.call_sid:
             folder = call_files(self._data_dir, files.call_sid).folder
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        if files.carrier_sids or files.is_carrier_recorded:
+            await self._recordings.delete_copies(files.call_sid, files.carrier_sids)
 
     async def erase_old_calls(self) -> None:
         """Erase the calls that their organisation does not keep any longer, some at a time."""

@@ -269,6 +269,9 @@ class CallsSettings(_Area):
         0.15, gt=0, description="Assumed price of a minute, in US dollars: reserved before a call, settled after it."
     )
     retention_days: int = Field(90, ge=0, description="Days after which a call's data is deleted; 0 keeps it.")
+    keep_carrier_recording: bool = Field(
+        False, description="Whether Twilio's copy of its own recordings stays there once they are stored and verified."
+    )
 
 
 class PipelineSettings(_Area):

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from voice_agent.agents.files import load_agent
 from voice_agent.agents.numbers import NumberService
 from voice_agent.agents.service import AgentService
-from voice_agent.app import call_policy, file_storage
+from voice_agent.app import call_policy, carrier_recordings, file_storage
 from voice_agent.background import Background
 from voice_agent.calls.processor import CallProcessor
 from voice_agent.calls.service import CallPorts, CallService
@@ -37,7 +37,8 @@ def handlers(settings: Settings) -> Register:
         policy = call_policy(settings)
         storage, _ = file_storage(settings, settings.server.public_base_url)
         async with TwilioService(settings.twilio) as twilio:
-            processor = CallProcessor(database, twilio, directory, policy=policy)
+            recordings = carrier_recordings(settings, database, twilio, storage, jobs)
+            processor = CallProcessor(database, twilio, directory, policy=policy, on_recording=recordings.note)
             ports = CallPorts(
                 database=database,
                 carrier=twilio,
@@ -46,7 +47,7 @@ def handlers(settings: Settings) -> Register:
                 jobs=jobs,
             )
             calls = CallService(ports, processor, default_policy=policy, clock=_now)
-            Background(database, calls, storage, settings.server.data_dir).register(jobs)
+            Background(database, calls, storage, recordings, settings.server.data_dir).register(jobs)
             yield
             await processor.close()
             await storage.close()

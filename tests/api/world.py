@@ -21,6 +21,7 @@ from voice_agent.auth.gate import Gate
 from voice_agent.auth.principal import Permission, Role
 from voice_agent.auth.routes import identity_router, sign_in_router
 from voice_agent.auth.service import IdentityService, owner_of
+from voice_agent.calls.carrier_recordings import CarrierRecordings
 from voice_agent.calls.processor import CallProcessor
 from voice_agent.calls.routes import calls_router
 from voice_agent.calls.service import CallPorts, CallService
@@ -57,7 +58,20 @@ class ApiWorld:
         self.numbers = NumberService(self.agents, now)
         self.carrier = FakeCarrier()
         self.directory = CallDirectory(self.agents, self.numbers, load_agent())
-        self.processor = CallProcessor(database, self.carrier, self.directory, policy=POLICY)
+        links = LinkOffice(KEY, URL + PREFIX)
+        self.storage = LocalStorage(folder / "files", links)
+        self.recordings = CarrierRecordings(
+            database,
+            self.carrier,
+            self.storage,
+            JobOutbox(),
+            data_dir=folder / "data",
+            keeps_copy=False,
+            clock=now,
+        )
+        self.processor = CallProcessor(
+            database, self.carrier, self.directory, policy=POLICY, on_recording=self.recordings.note
+        )
         self.calls = CallService(
             CallPorts(
                 database=database,
@@ -70,8 +84,6 @@ class ApiWorld:
             default_policy=POLICY,
             clock=now,
         )
-        links = LinkOffice(KEY, URL + PREFIX)
-        self.storage = LocalStorage(folder / "files", links)
         transactions = Transactions(database)
         self.app = FastAPI()
         install_error_handlers(self.app)

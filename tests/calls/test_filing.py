@@ -1,5 +1,6 @@
 """What calls leave on disk, brought to database and storage, also of processes that were killed."""
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -28,12 +29,17 @@ class FailingStorage(LocalStorage):
     """A folder that is away as often as it is told to."""
 
     failures = 0
+    on_stored: Callable[[], Awaitable[None]] | None = None
 
     async def put_file(self, key: str, path: Path, *, content_type: str) -> StoredFile:
         if self.failures:
             self.failures -= 1
             raise StorageError("away")
-        return await super().put_file(key, path, content_type=content_type)
+        stored = await super().put_file(key, path, content_type=content_type)
+        if self.on_stored is not None:
+            on_stored, self.on_stored = self.on_stored, None
+            await on_stored()
+        return stored
 
 
 class World:
@@ -294,6 +300,22 @@ async def test_nothing_of_a_call_that_was_erased_comes_back(world: World) -> Non
     assert await world.recordings() == []
     async with world.database.read() as session:
         assert (await session.scalars(select(TurnLatencyRow))).all() == []
+
+
+async def test_of_a_call_that_is_erased_while_it_is_stored_nothing_is_left(world: World) -> None:
+    world.leave()
+    call = await a_stored_call(world.database, state="ended", call_sid=SID)
+
+    async def erase() -> None:
+        async with world.database.write() as session:
+            await erasure.erase(session, await session.get_one(CallRow, call.id), now=datetime.now(UTC))
+
+    world.storage.on_stored = erase
+    await world.filing.look()
+
+    assert await world.recordings() == []
+    files = world.data_dir.parent / "files"
+    assert [path for path in files.rglob("*") if path.is_file()] == []
 
 
 async def test_a_log_that_cannot_be_read_stops_nobody_elses_filing(world: World) -> None:

@@ -1,9 +1,9 @@
 """A telephone company that does what a test tells it, and remembers what it was asked."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from datetime import datetime
 
-from voice_agent.calls.ports import CallRequest, CarrierCall, TransferRequest
+from voice_agent.calls.ports import CallRequest, CarrierCall, CarrierRecording, TransferRequest
 from voice_agent.errors import CarrierError
 
 
@@ -21,6 +21,14 @@ class FakeCarrier:
         self.resumed: list[str] = []
         self.deleted_recordings: list[str] = []
         self.recordings: dict[str, bytes] = {}
+        """What can be downloaded."""
+
+        self.listed: dict[str, tuple[CarrierRecording, ...]] = {}
+        """By call: its recordings."""
+
+        self.download_errors: list[CarrierError] = []
+        """Raised by the next downloads, in the middle of the sound where there is one."""
+
         self.error: CarrierError | None = None
         """Raised by everything but `create_call`."""
 
@@ -80,12 +88,23 @@ class FakeCarrier:
         self._fail()
         self.resumed.append(call_sid)
 
-    async def download_recording(self, recording_sid: str) -> AsyncIterator[bytes]:
+    async def list_recordings(self, call_sid: str) -> tuple[CarrierRecording, ...]:
         self._fail()
-        yield self.recordings[recording_sid]
+        return self.listed.get(call_sid, ())
+
+    async def download_recording(self, recording_sid: str) -> AsyncGenerator[bytes, None]:
+        self._fail()
+        if recording_sid not in self.recordings:
+            raise CarrierError("no such recording", code=20404, status=404, kind="gone")
+        sound = self.recordings[recording_sid]
+        yield sound[: len(sound) // 2]
+        if self.download_errors:
+            raise self.download_errors.pop(0)
+        yield sound[len(sound) // 2 :]
 
     async def delete_recording(self, recording_sid: str) -> None:
         self._fail()
+        self.recordings.pop(recording_sid, None)
         self.deleted_recordings.append(recording_sid)
 
     def _fail(self) -> None:

@@ -2,8 +2,8 @@
 
 What was said and heard goes, and whose it was: transcript, timing, event log, the carrier's messages, recordings,
 variables, both numbers. That a call took place, when, how it came out and what it cost stays: reports and bills are
-made of it. Rows go in the caller's transaction; files by a job that is requested in the same one, so that neither goes
-without the other.
+made of it. Rows go in the caller's transaction; files, and the carrier's copies of recordings, by a job that is
+requested in the same one, so that neither goes without the other.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ ERASED_NUMBER = "erased"
 """What stands in place of both numbers."""
 
 
-class ErasedFiles(msgspec.Struct, frozen=True, kw_only=True):
+class ErasedFiles(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Files that nothing points at any more: for the job that deletes them."""
 
     call_sid: str
@@ -37,6 +37,12 @@ class ErasedFiles(msgspec.Struct, frozen=True, kw_only=True):
     keys: tuple[str, ...]
     """In the storage."""
 
+    carrier_sids: tuple[str, ...] = ()
+    """Recordings that the carrier may still have."""
+
+    is_carrier_recorded: bool = False
+    """Whether the carrier may have others, that it has not told of."""
+
 
 async def erase(session: AsyncSession, call: CallRow, *, now: datetime) -> ErasedFiles:
     """Delete a call's content; return what is left to delete outside of the database."""
@@ -44,6 +50,8 @@ async def erase(session: AsyncSession, call: CallRow, *, now: datetime) -> Erase
     files = ErasedFiles(
         call_sid=call.call_sid or "",
         keys=tuple(key for row in recordings for key in (row.storage_key, row.peaks_key) if key is not None),
+        carrier_sids=tuple(row.carrier_sid for row in recordings if row.carrier_sid is not None),
+        is_carrier_recorded=call.is_carrier_recorded and call.call_sid is not None,
     )
     for table in (TranscriptEntryRow, TurnLatencyRow, ConversationEventRow, CarrierEventRow, RecordingRow):
         await session.execute(delete(table).where(table.call_id == call.id))

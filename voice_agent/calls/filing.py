@@ -24,20 +24,18 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
-from uuid import UUID
 
 import msgspec
 import structlog
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from voice_agent.audio.mulaw import RATE_HZ
-from voice_agent.audio.waveform import Outline, outline
 from voice_agent.calls import repository
 from voice_agent.calls.event_log import EventLog, LoggedEvent, read_event_log
 from voice_agent.calls.model import ACTIVE, CallState
 from voice_agent.calls.record import CallFiles, LatencyReport, call_segments
 from voice_agent.calls.recorder import HEADER_BYTES, wav_header
+from voice_agent.calls.recording_files import TOLERATED_S, Sound, examine, store_sound
 from voice_agent.calls.transcript import AgentSaid, AnyEntry, KeysPressed, ToolRan, Transcript, transcript_of
 from voice_agent.errors import DatabaseUnavailable, EventLogError, StorageError
 from voice_agent.pipeline.events import CallEnded
@@ -59,11 +57,6 @@ end. Afterwards it is one of all."""
 MARK = ".filed"
 FRAME_BYTES = 4
 """Of the recording: two channels, 16 bits."""
-
-TOLERATED_S = 2.0
-"""By which a recording may be shorter than its call and still be whole: what the recorder holds back, and rounding."""
-
-PIECE_BYTES = 1_048_576
 
 
 class Segment(msgspec.Struct, frozen=True, kw_only=True):
@@ -218,30 +211,14 @@ class CallFiling:
             return
         if not await asyncio.to_thread(path.is_file):
             log.error("recording_missing", call_sid=call.call_sid, segment=segment.files.segment)
-            await self._note(recording.id, state="failed", is_partial=True, reason="the file is not there")
+            await self._note(recording, state="failed", is_partial=True, reason="the file is not there")
             return
-        duration_s, drawn = await asyncio.to_thread(_examine, path)
+        sound = await asyncio.to_thread(_examine, path)
         key = f"recordings/{call.org_id}/{call.id}/{segment.files.segment}"
-        stored = await self._storage.put_file(f"{key}.wav", path, content_type="audio/wav")
-        peaks = path.with_suffix(".peaks.json")
-        await asyncio.to_thread(peaks.write_bytes, msgspec.json.encode(drawn.peaks))
-        await self._storage.put_file(f"{key}.json", peaks, content_type="application/json")
-        reason = _shortcoming(segment, duration_s)
-        await self._note(
-            recording.id,
-            state="stored",
-            is_partial=bool(reason),
-            reason=reason,
-            storage_key=stored.key,
-            peaks_key=f"{key}.json",
-            size_bytes=stored.size_bytes,
-            sha256=stored.sha256,
-            duration_s=duration_s,
-            loudness_db=dict(zip(("caller", "agent"), drawn.levels_dbfs, strict=True)),
-            stored_at=datetime.now(UTC),
-            local_path=None,
-        )
-        await asyncio.to_thread(peaks.unlink)
+        stored = await store_sound(self._storage, key, path, sound)
+        if not await self._note(recording, **stored.columns(_shortcoming(segment, sound.duration_s or 0.0))):
+            for stored_key in stored.keys:
+                await self._storage.delete(stored_key)
         await asyncio.to_thread(path.unlink)
 
     async def _recording(self, call: CallRow, segment: Segment) -> RecordingRow:
@@ -266,12 +243,14 @@ class CallFiling:
                 session.add(row)
         return row
 
-    async def _note(self, recording_id: UUID, **columns: Any) -> None:
+    async def _note(self, recording: RecordingRow, **columns: Any) -> bool:
+        """Change a recording's row; False where its call was erased meanwhile."""
         async with self._database.write() as session:
-            row = await session.get(RecordingRow, recording_id)
-            if row is not None:  # else the call was erased meanwhile
-                for name, value in columns.items():
-                    setattr(row, name, value)
+            await repository.locked(session, recording.call_id)
+            row = await session.get(RecordingRow, recording.id)
+            for name, value in columns.items() if row is not None else ():
+                setattr(row, name, value)
+        return row is not None
 
 
 def _unfiled(folder: Path) -> list[Path]:
@@ -384,22 +363,15 @@ def _turn_rows(call: CallRow, segments: Sequence[Segment]) -> Iterator[TurnLaten
 
 
 # --- recordings ---------------------------------------------------------------------------------------------------
-def _examine(path: Path) -> tuple[float, Outline]:
-    """Mend the header of a recording whose process was killed; return its length in seconds and its outline."""
+def _examine(path: Path) -> Sound:
+    """Mend the header of a recording whose process was killed; return what is in it."""
     frames = max(0, path.stat().st_size - HEADER_BYTES) // FRAME_BYTES
     with path.open("r+b") as file:
         if file.read(HEADER_BYTES) != wav_header(frames):
             file.seek(0)
             file.write(wav_header(frames))
             file.truncate(HEADER_BYTES + frames * FRAME_BYTES)
-    return frames / RATE_HZ, outline(_pieces(path), frames=frames, rate_hz=RATE_HZ)
-
-
-def _pieces(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        file.seek(HEADER_BYTES)
-        while piece := file.read(PIECE_BYTES):
-            yield piece
+    return examine(path)
 
 
 def _shortcoming(segment: Segment, duration_s: float) -> str:

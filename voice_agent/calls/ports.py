@@ -3,7 +3,7 @@
 `integrations.twilio` implements it. It decides nothing: it asks once or patiently, as each method says, and reports.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from datetime import datetime
 from typing import Literal, Protocol
 
@@ -90,12 +90,16 @@ class CarrierRecording(msgspec.Struct, frozen=True, kw_only=True):
     """The carrier's own recording of a call."""
 
     recording_sid: str
+    """Empty where the carrier did not name it."""
+
     call_sid: str
     status: str
     """in-progress, paused, stopped, processing, completed, absent or deleted."""
 
     duration_s: int | None = None
-    channels: int = 1
+    channels: int | None = None
+    error_code: int = 0
+    """Why it is absent, in the carrier's numbers; 0 where that was not told."""
 
 
 class Carrier(Protocol):
@@ -136,8 +140,12 @@ class Carrier(Protocol):
         """Go on with it."""
         ...
 
-    def download_recording(self, recording_sid: str) -> AsyncIterator[bytes]:
-        """Yield a recording's WAV file in pieces."""
+    async def list_recordings(self, call_sid: str) -> tuple[CarrierRecording, ...]:
+        """Return the carrier's own recordings of a call, none where it does not know the call."""
+        ...
+
+    def download_recording(self, recording_sid: str) -> AsyncGenerator[bytes, None]:
+        """Yield a recording's WAV file in pieces; for a while after its end it may be `gone` still."""
         ...
 
     async def delete_recording(self, recording_sid: str) -> None:

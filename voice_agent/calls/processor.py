@@ -5,7 +5,8 @@ How it works
 Everything that comes is a `Receipt`. In one transaction it is stored (a second copy only counts) and applied to the
 call by the pure machine of `calls.model`, under the call's lock; so ten copies at once, or the last event before the
 first, end alike. What the end of a call entails (its money settled, its follow-up work requested) happens in the
-transaction that made the call final, and so exactly once.
+transaction that made the call final, and so exactly once; so does what a message about the carrier's own recording
+entails (`calls.carrier_recordings`).
 
 A receipt of a call that nobody knows yet is parked: `completed` may come before the answer to the request that placed
 the call. `adopt` gives a call the carrier's name and applies what was parked for it. Both hold that name's lock, so
@@ -29,7 +30,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from voice_agent.calls import repository, spending
 from voice_agent.calls.model import ACTIVE, CallFacts, CallState, CarrierReport, Outcome, applied, moved
 from voice_agent.calls.policy import CallPolicy
-from voice_agent.calls.ports import Carrier
+from voice_agent.calls.ports import Carrier, CarrierRecording
 from voice_agent.errors import CarrierError
 from voice_agent.storage.database import Database
 from voice_agent.storage.ids import new_id
@@ -84,8 +85,14 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """Ours, where the address that the message came to names it."""
 
     sequence: int | None = None
+    recording: CarrierRecording | None = None
+    """Where the message is about the carrier's own recording."""
+
     incoming: IncomingCall | None = None
     """Where the message is that somebody calls: the call is written down by it."""
+
+
+OnRecording = Callable[[AsyncSession, CallRow, CarrierRecording], Awaitable[None]]
 
 
 class CallProcessor:
@@ -100,9 +107,11 @@ class CallProcessor:
         policy: CallPolicy,
         on_changed: Callable[[CallRow], None] = lambda _: None,
         on_ended: Callable[[AsyncSession, CallRow], Any] | None = None,
+        on_recording: OnRecording | None = None,
     ) -> None:
         """`on_changed` is told of a call after its change is committed; `on_ended` works in the ending transaction.
 
+        `on_recording` works in the transaction that keeps, or adopts, a message about the carrier's own recording.
         `policy` has the price of a minute, for calls whose price the carrier has not told.
         """
         self._database = database
@@ -111,6 +120,7 @@ class CallProcessor:
         self._policy = policy
         self._on_changed = on_changed
         self._on_ended = on_ended
+        self._on_recording = on_recording
         self._orders: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
@@ -144,6 +154,8 @@ class CallProcessor:
         if call.call_sid is None:
             await self._name(session, call, receipt.call_sid)
         await self._apply(session, call, receipt.report)
+        if receipt.recording is not None and self._on_recording is not None:
+            await self._on_recording(session, call, receipt.recording)
         if _is_to_be_hung_up(call, receipt):
             call.is_ended_by_us = True
             call.end_reason = "machine"
@@ -194,6 +206,9 @@ class CallProcessor:
         for parked in await session.scalars(query.order_by(CarrierEventRow.received_at)):
             parked.call_id = call.id
             await self._apply(session, call, msgspec.convert(parked.payload["report"], CarrierReport))
+            told = msgspec.convert(parked.payload.get("recording"), CarrierRecording | None)
+            if told is not None and self._on_recording is not None:
+                await self._on_recording(session, call, told)
 
     async def _apply(self, session: AsyncSession, call: CallRow, report: CarrierReport) -> None:
         before = repository.facts_of(call)
@@ -269,7 +284,11 @@ async def _keep(session: AsyncSession, receipt: Receipt, call_id: UUID | None) -
         at=receipt.report.at,
         received_at=receipt.received_at,
         copies=1,
-        payload={"received": receipt.payload, "report": msgspec.to_builtins(receipt.report)},
+        payload={
+            "received": receipt.payload,
+            "report": msgspec.to_builtins(receipt.report),
+            "recording": msgspec.to_builtins(receipt.recording),
+        },
     )
     counted = statement.on_conflict_do_update(
         index_elements=[CarrierEventRow.source, CarrierEventRow.dedupe_key],

@@ -212,6 +212,28 @@ async def unheld(
     return (await session.scalars(query)).all()
 
 
+async def without_carrier_recording(
+    session: AsyncSession, ended_from: datetime, ended_to: datetime, limit: int = 500
+) -> Sequence[CallRow]:
+    """Return calls that the carrier was to record, were answered, ended between two moments, and have no word of it."""
+    told = select(RecordingRow.id).where(RecordingRow.call_id == CallRow.id, RecordingRow.kind == "carrier")
+    query = (
+        select(CallRow)
+        .where(
+            CallRow.is_carrier_recorded,
+            CallRow.ended_at >= ended_from,
+            CallRow.ended_at < ended_to,
+            CallRow.answered_at.is_not(None),
+            CallRow.call_sid.is_not(None),
+            CallRow.erased_at.is_(None),
+            ~told.exists(),
+        )
+        .order_by(CallRow.ended_at)
+        .limit(limit)
+    )
+    return (await session.scalars(query)).all()
+
+
 async def unnamed(session: AsyncSession, to: str, caller: str, *, since: datetime) -> Sequence[CallRow]:
     """Return calls between two numbers that were requested since then, and whose name at the carrier is not known."""
     query = select(CallRow).where(

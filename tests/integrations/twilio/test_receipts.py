@@ -107,3 +107,27 @@ def test_the_paths_key_is_passed_on() -> None:
     call_id = uuid4()
     receipt = status_receipt(Delivery(form=COMPLETED, received_at=NOW, call_id=call_id))
     assert receipt.call_id == call_id
+
+
+RECORDED = {
+    "CallSid": SID,
+    "RecordingSid": "RE" + "a" * 32,
+    "RecordingStatus": "completed",
+    "RecordingDuration": "61",
+    "RecordingChannels": "2",
+    "ErrorCode": "0",
+}
+
+
+def test_a_recording_callback_says_which_it_is_and_how_long() -> None:
+    told = recording_receipt(delivery(RECORDED)).recording
+    assert told is not None
+    assert (told.recording_sid, told.call_sid, told.status) == (RECORDED["RecordingSid"], SID, "completed")
+    assert (told.duration_s, told.channels, told.error_code) == (61, 2, 0)
+
+
+@pytest.mark.parametrize("sid", ["", "RE1", "../Accounts", "RE" + "z" * 32, "RE" + "a" * 32 + "/x"])
+def test_f27_what_is_no_name_of_a_recording_becomes_part_of_no_address(sid: str) -> None:
+    told = recording_receipt(delivery({**RECORDED, "RecordingSid": sid, "RecordingDuration": "-1"})).recording
+    assert told is not None
+    assert (told.recording_sid, told.status, told.duration_s) == ("", "completed", None)

@@ -193,6 +193,7 @@ async def test_who_answers_is_asked_beside_the_call_and_never_before_it(
     assert (form["MachineDetection"], form["AsyncAmd"]) == ("DetectMessageEnd", "true")
     assert form["AsyncAmdStatusCallback"] == "https://calls.example.org/m"
     assert (form["RecordingChannels"], form["RecordingStatusCallback"]) == ("dual", "https://calls.example.org/r")
+    assert form["Trim"] == "do-not-trim"
     assert form.getall("RecordingStatusCallbackEvent") == ["completed", "absent"]
 
 
@@ -234,6 +235,31 @@ async def test_recordings_are_paused_fetched_and_deleted(service: TwilioService,
     assert [form.get("Status") for form in double.forms[:2]] == ["paused", "in-progress"]
     assert sound == b"RIFF" * 100_000
     assert double.asked[-1] == ("DELETE", f"{ACCOUNT_PATH}/Recordings/RE1.json")
+
+
+async def test_the_recordings_of_a_call_are_listed(service: TwilioService, double: RestDouble) -> None:
+    recording = {"sid": "RE1", "call_sid": CALL_SID, "status": "completed", "duration": "7", "channels": 2}
+    double.plan = [web.json_response({"recordings": [recording]}), refusal(20404, 404)]
+
+    (found,) = await service.list_recordings(CALL_SID)
+    assert (found.recording_sid, found.call_sid, found.status) == ("RE1", CALL_SID, "completed")
+    assert (found.duration_s, found.channels, found.error_code) == (7, 2, 0)
+    assert await service.list_recordings(CALL_SID) == ()
+    assert len(double.asked) == 2
+
+
+async def test_a_list_that_is_refused_says_so(service: TwilioService, double: RestDouble) -> None:
+    double.plan = [refusal(20003, 401)]
+    with pytest.raises(CarrierError, match="refused") as caught:
+        await service.list_recordings(CALL_SID)
+    assert caught.value.status == 401
+
+
+async def test_a_recording_that_is_refused_is_not_gone(service: TwilioService, double: RestDouble) -> None:
+    double.plan = [web.Response(status=500)]
+    with pytest.raises(CarrierError, match="status 500") as caught:
+        _ = [piece async for piece in service.download_recording("RE1")]
+    assert (caught.value.status, caught.value.kind) == (500, "other")
 
 
 async def test_a_recording_that_is_not_there_says_so(service: TwilioService, double: RestDouble) -> None:

@@ -1,8 +1,10 @@
 """Twilio's callbacks as receipts: which fields say what. Pure.
 
-Source: https://www.twilio.com/docs/voice/api/call-resource#statuscallback and .../answering-machine-detection.
+Source: https://www.twilio.com/docs/voice/api/call-resource#statuscallback, .../voice/answering-machine-detection and
+.../voice/api/recording#recordingstatuscallback.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -11,10 +13,14 @@ from uuid import UUID
 import msgspec
 
 from voice_agent.calls.model import CarrierReport
+from voice_agent.calls.ports import CarrierRecording
 from voice_agent.calls.processor import Receipt, Source
 
 TOKEN_HEADER = "I-Twilio-Idempotency-Token"  # noqa: S105 - the name of a header
 """The same for every delivery of one message."""
+
+_RECORDING_SID = re.compile(r"RE[0-9a-fA-F]{32}")
+"""Anything else is no name: it would become part of addresses and keys."""
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,8 +64,18 @@ def machine_receipt(delivery: Delivery) -> Receipt:
 
 def recording_receipt(delivery: Delivery) -> Receipt:
     """Return the receipt of what became of the carrier's own recording."""
-    mark = f"{delivery.form.get('RecordingStatus', '')}:{delivery.form.get('RecordingSid', '')}"
-    return _receipt("recording", delivery, mark, CarrierReport())
+    form = delivery.form
+    status, sid = form.get("RecordingStatus", ""), form.get("RecordingSid", "")
+    receipt = _receipt("recording", delivery, f"{status}:{sid}", CarrierReport())
+    told = CarrierRecording(
+        recording_sid=sid if _RECORDING_SID.fullmatch(sid) else "",
+        call_sid=receipt.call_sid,
+        status=status[:40],
+        duration_s=_number(form.get("RecordingDuration", "")),
+        channels=_number(form.get("RecordingChannels", "")),
+        error_code=_number(form.get("ErrorCode", "")) or 0,
+    )
+    return msgspec.structs.replace(receipt, recording=told)
 
 
 def stream_receipt(delivery: Delivery) -> Receipt:

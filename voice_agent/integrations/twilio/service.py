@@ -11,7 +11,7 @@ asynchronous client (seen in 9.13), so every request runs under `asyncio.timeout
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Self
@@ -22,9 +22,10 @@ import structlog
 from twilio.base.exceptions import TwilioException, TwilioRestException, TwilioServiceException
 from twilio.base.values import unset
 from twilio.http.async_http_client import AsyncTwilioHttpClient
+from twilio.http.response import Response
 from twilio.rest import Client
 
-from voice_agent.calls.ports import CallRequest, CarrierCall, Language, TransferRequest
+from voice_agent.calls.ports import CallRequest, CarrierCall, CarrierRecording, Language, TransferRequest
 from voice_agent.errors import CarrierError
 from voice_agent.integrations.twilio import twiml
 from voice_agent.settings import TwilioSettings
@@ -143,6 +144,8 @@ class TwilioService:
                 async_amd_status_callback=request.machine_callback if asks_who else unset,
                 record=True if request.is_recorded else unset,
                 recording_channels="dual" if request.is_recorded else unset,
+                # Twilio's default cuts silence off at both ends: what was said when would be unknown.
+                trim="do-not-trim" if request.is_recorded else unset,
                 recording_status_callback=request.recording_callback if request.is_recorded else unset,
                 recording_status_callback_event=["completed", "absent"] if request.is_recorded else unset,
             )
@@ -220,7 +223,18 @@ class TwilioService:
             if not _is_over(error):
                 raise
 
-    async def download_recording(self, recording_sid: str) -> AsyncIterator[bytes]:
+    async def list_recordings(self, call_sid: str) -> tuple[CarrierRecording, ...]:
+        """Return Twilio's recordings of a call, none where it does not know the call. Raises CarrierError."""
+        recordings = self._client.calls(call_sid).recordings
+        try:
+            found = await self._patiently(lambda: recordings.list_async(limit=LISTED), repeat=_may_work_later)
+        except CarrierError as error:
+            if not _is_over(error):
+                raise
+            return ()
+        return tuple(_recording(instance) for instance in found)
+
+    async def download_recording(self, recording_sid: str) -> AsyncGenerator[bytes, None]:
         """Yield a recording's WAV file in pieces. Raises CarrierError."""
         account = self._settings.account_sid
         url = f"{self._settings.base_url}/2010-04-01/Accounts/{account}/Recordings/{recording_sid}.wav"
@@ -231,9 +245,10 @@ class TwilioService:
                 aiohttp.ClientSession(timeout=timeout) as client,
                 client.get(url, headers={"Authorization": header}) as answer,
             ):
+                if answer.status == 404:
+                    raise CarrierError("Twilio has no such recording", code=NOT_FOUND, status=404, kind="gone")
                 if answer.status != 200:
-                    kind = "gone" if answer.status == 404 else "other"
-                    raise CarrierError("Twilio has no such recording", status=answer.status, kind=kind)
+                    raise CarrierError(f"Twilio refused the recording: status {answer.status}", status=answer.status)
                 async for piece in answer.content.iter_chunked(PIECE_BYTES):
                     yield piece
         except (TimeoutError, aiohttp.ClientError) as error:
@@ -320,6 +335,8 @@ def _translated(error: TwilioException) -> CarrierError:
             message, code, status = f"Twilio refused: {error.msg}", error.code or 0, error.status
         case TwilioServiceException():
             message, code, status = f"Twilio refused: {error.title}", error.code, error.status
+        case TwilioException(args=(_, Response() as response)):  # what a refused list raises
+            message, code, status = "Twilio refused", 0, response.status_code
         case _:
             return CarrierError("Twilio's answer could not be read")
     kind = KINDS.get(code, "retry_later" if status == TOO_MANY_REQUESTS else "other")
@@ -366,6 +383,17 @@ def _call(instance: Any) -> CarrierCall:
         ended_at=instance.end_time,
         direction=instance.direction or "",
         parent_call_sid=instance.parent_call_sid or "",
+    )
+
+
+def _recording(instance: Any) -> CarrierRecording:
+    return CarrierRecording(
+        recording_sid=instance.sid or "",
+        call_sid=instance.call_sid or "",
+        status=str(instance.status or ""),
+        duration_s=int(instance.duration) if instance.duration else None,
+        channels=int(instance.channels) if instance.channels else None,
+        error_code=int(instance.error_code or 0),
     )
 
 

@@ -18,6 +18,7 @@ from voice_agent.storage.tables.columns import (
     Word,
 )
 
+_IS_CARRIER_RECORDED = text("is_carrier_recorded")
 _IS_ACTIVE = text("state IN ('intent','dialing','unknown','accepted','ringing','in_progress')")
 
 
@@ -29,6 +30,12 @@ class CallRow(Row):
         Index("ix_call_org_id_created_at", "org_id", "created_at", "id"),
         Index("ix_call_org_id_to_number", "org_id", "to_number"),
         Index("ix_call_org_id_from_number", "org_id", "from_number"),
+        Index(
+            "ix_call_carrier_recorded",
+            "ended_at",
+            sqlite_where=_IS_CARRIER_RECORDED,
+            postgresql_where=_IS_CARRIER_RECORDED,
+        ),
         Index("ix_call_active", "state", "lease_until", sqlite_where=_IS_ACTIVE, postgresql_where=_IS_ACTIVE),
     )
 
@@ -213,20 +220,27 @@ class RecordingRow(Row):
     """stream (ours, two channels) or carrier (Twilio's own)."""
 
     segment: Mapped[int] = mapped_column(default=0)
-    """Of the media stream; 0 for the carrier's."""
+    """Of the media stream; of the carrier's, which one of the call, from 0."""
 
     state: Mapped[Word]
-    """recording, pending (on disk), stored, failed or deleted."""
+    """recording, pending (on disk, or still at the carrier), stored, failed or deleted."""
 
     is_partial: Mapped[bool] = mapped_column(default=False)
     reason: Mapped[str] = mapped_column(String(200), default="")
     """Why it is partial or failed."""
 
     storage_key: Mapped[str | None] = mapped_column(String(500))
+    """Where it is once it is stored; likewise peaks_key."""
+
     peaks_key: Mapped[str | None] = mapped_column(String(500))
     local_path: Mapped[str | None] = mapped_column(String(1_000))
     worker: Mapped[str | None] = mapped_column(String(64))
     carrier_sid: Mapped[str | None] = mapped_column(String(64), unique=True)
+    """The carrier's name for it."""
+
+    channels: Mapped[int | None]
+    """1, or 2: the caller and the agent; None until it is known."""
+
     size_bytes: Mapped[int | None] = mapped_column(BigInteger)
     sha256: Mapped[str | None] = mapped_column(String(64))
     duration_s: Mapped[float | None]

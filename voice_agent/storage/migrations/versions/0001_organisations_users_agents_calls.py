@@ -296,6 +296,13 @@ def upgrade() -> None:
             postgresql_where=sa.text("state IN ('intent','dialing','unknown','accepted','ringing','in_progress')"),
         )
         batch_op.create_index(batch_op.f("ix_call_agent_version_id"), ["agent_version_id"], unique=False)
+        batch_op.create_index(
+            "ix_call_carrier_recorded",
+            ["ended_at"],
+            unique=False,
+            sqlite_where=sa.text("is_carrier_recorded"),
+            postgresql_where=sa.text("is_carrier_recorded"),
+        )
         batch_op.create_index("ix_call_org_id_created_at", ["org_id", "created_at", "id"], unique=False)
         batch_op.create_index("ix_call_org_id_from_number", ["org_id", "from_number"], unique=False)
         batch_op.create_index("ix_call_org_id_to_number", ["org_id", "to_number"], unique=False)
@@ -350,6 +357,7 @@ def upgrade() -> None:
         sa.Column("local_path", sa.String(length=1000), nullable=True),
         sa.Column("worker", sa.String(length=64), nullable=True),
         sa.Column("carrier_sid", sa.String(length=64), nullable=True),
+        sa.Column("channels", sa.Integer(), nullable=True),
         sa.Column("size_bytes", sa.BigInteger(), nullable=True),
         sa.Column("sha256", sa.String(length=64), nullable=True),
         sa.Column("duration_s", sa.Double(), nullable=True),
