@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 
-from voice_agent.agents.documents import agent_of, difference, fill, from_yaml, to_yaml
-from voice_agent.agents.files import DEFAULT_AGENT, LIBRARY, load_agent
+from voice_agent.agents.documents import agent_of, dialogue_from, difference, fill, from_yaml, to_yaml
+from voice_agent.agents.files import DEFAULT_AGENT, LIBRARY, Agent, load_agent
 from voice_agent.errors import AgentDefinitionError
 from voice_agent.storage.tables import AgentVersionRow
 
@@ -34,6 +34,34 @@ def test_differences_are_named_by_field() -> None:
 
     assert difference(old, old) == {}
     assert difference(old, new) == {"prompt": (old.prompt, "x"), "lines.goodbye": (old.lines.goodbye, "Bye")}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[",
+        "2001-99-99",
+        "!!int x",
+        "!!float x",
+        "!!timestamp x",
+        "9" * 5_000,
+        "[" * 20_000 + "]" * 20_000,
+        "\xff",
+        "\0",
+    ],
+)
+def test_what_the_parser_stumbles_over_is_not_yaml(text: str) -> None:
+    with pytest.raises(AgentDefinitionError):
+        from_yaml(text.encode("latin-1"))
+    with pytest.raises(AgentDefinitionError, match="dialogue"):
+        dialogue_from(text)
+
+
+def test_an_agent_that_no_database_keeps_is_refused() -> None:
+    agent = load_agent()
+    for prompt in ("\0", "\ud800"):
+        with pytest.raises(AgentDefinitionError, match="cannot be kept|no text"):
+            fill(AgentVersionRow(), Agent(msgspec.structs.replace(agent.definition, prompt=prompt)))
 
 
 def test_a_row_of_another_release_says_so() -> None:

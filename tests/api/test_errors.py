@@ -1,14 +1,22 @@
 import httpx
 import pytest
 from fastapi import FastAPI, HTTPException
-from pydantic import BaseModel
+from pydantic import BaseModel, field_validator
 
 from voice_agent import errors
-from voice_agent.api.errors import MEDIA_TYPE, install_error_handlers, problem_type
+from voice_agent.api.errors import install_error_handlers, problem_type
+from voice_agent.rest.problems import MEDIA_TYPE
 
 
 class Contact(BaseModel):
     age: int
+
+    @field_validator("age")
+    @classmethod
+    def _is_born(cls, age: int) -> int:
+        if age < 0:
+            raise ValueError("nobody is younger than that")
+        return age
 
 
 async def ask(error: Exception | None = None, *, path: str = "/fails", **request: object) -> httpx.Response:
@@ -23,6 +31,11 @@ async def ask(error: Exception | None = None, *, path: str = "/fails", **request
     @app.post("/contacts")
     async def contacts(contact: Contact) -> Contact:
         return contact
+
+    @app.delete("/contacts/{key}")
+    @app.put("/contacts/{key}")
+    async def change(key: str) -> str:
+        return key
 
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
@@ -71,6 +84,18 @@ async def test_unknown_routes_and_wrong_methods_are_problems_too() -> None:
 
     assert missing.json() == {"type": "about:blank", "title": "Not Found", "status": 404}
     assert (wrong.status_code, wrong.headers["allow"]) == (405, "POST")
+
+
+async def test_a_wrong_method_is_told_all_right_ones_whichever_route_has_them() -> None:
+    wrong = await ask(path="/contacts/1")
+
+    assert (wrong.status_code, wrong.headers["allow"]) == (405, "DELETE, PUT")
+
+
+async def test_a_reason_of_ours_is_told_as_it_is() -> None:
+    answer = await ask(path="/contacts", json={"age": -1})
+
+    assert [field["reason"] for field in answer.json()["errors"]] == ["nobody is younger than that"]
 
 
 async def test_http_errors_keep_their_detail_and_headers() -> None:

@@ -183,6 +183,43 @@ async def test_a_transfer_that_the_carrier_refuses_leaves_the_agent_with_the_cal
     assert (stored.is_ended_by_us, stored.end_reason) == (False, None)
 
 
+async def test_recordings_are_paused_and_resumed_ours_and_the_carriers(world: ApiWorld) -> None:
+    org_id = await world.organisation()
+    headers = await world.key(org_id)
+    call = await a_stored_call(world.database, state="in_progress", call_sid=SID, org_id=org_id)
+    async with world.database.write() as session:
+        (await session.get_one(CallRow, call.id)).is_carrier_recorded = True
+
+    for action, is_paused in (("pause", True), ("pause", True), ("resume", False)):
+        answer = await world.ask("POST", f"/calls/{call.id}/recording/{action}", headers)
+        assert (answer.status_code, answer.json()["is_recording_paused"]) == (200, is_paused)
+        assert (await reread(world.database, call.id)).is_recording_paused is is_paused
+    assert world.holders.asked == [(SID, "pause_recording")] * 2 + [(SID, "resume_recording")]
+    assert (world.carrier.paused, world.carrier.resumed) == ([SID, SID], [SID])
+
+
+async def test_a_recording_whose_process_does_not_answer_comes_back_paused(world: ApiWorld) -> None:
+    org_id = await world.organisation()
+    headers = await world.key(org_id)
+    call = await a_stored_call(world.database, state="in_progress", call_sid=SID, org_id=org_id)
+    world.holders.is_there = False
+
+    answer = await world.ask("POST", f"/calls/{call.id}/recording/pause", headers)
+    assert (answer.status_code, "does not answer" in answer.text or "nobody" in answer.text) == (503, True)
+    assert (await reread(world.database, call.id)).is_recording_paused
+
+
+async def test_only_what_is_being_recorded_can_be_paused_and_only_by_who_may(world: ApiWorld) -> None:
+    org_id = await world.organisation()
+    headers = await world.key(org_id)
+    ended = await a_stored_call(world.database, state="ended", call_sid=SID, org_id=org_id)
+    path = f"/calls/{ended.id}/recording/pause"
+    assert (await world.ask("POST", path, headers)).status_code == 409
+    assert (await world.ask("POST", f"/calls/{uuid4()}/recording/resume", headers)).status_code == 404
+    assert (await world.ask("POST", path, await world.member(org_id, Role.ANALYST))).status_code == 403
+    assert world.holders.asked == []
+
+
 async def test_calls_are_listed_page_by_page_and_by_filter(world: ApiWorld) -> None:
     org_id = await world.organisation()
     headers = await world.key(org_id)
@@ -212,7 +249,7 @@ async def test_calls_are_listed_page_by_page_and_by_filter(world: ApiWorld) -> N
     assert await sids("direction=inbound") == []
     assert await sids("number=%2B34%20612%20345%20678&state=in_progress") == ["CA4", "CA2", "CA0"]
     assert await sids("created_from=2026-11-25T12:00:03Z") == ["CA4", "CA3"]
-    assert await sids("created_to=2026-11-25T12:00:01") == ["CA0"]
+    assert await sids("created_to=2026-11-25T12:00:01Z") == ["CA0"]
     assert await sids(f"agent_id={uuid4()}") == []
 
 

@@ -7,10 +7,10 @@ from uuid import UUID, uuid4
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from voice_agent.errors import InvalidRequest
-from voice_agent.rest.pages import Page, cursor, place
+from voice_agent.rest.pages import CursorText, Page, cursor, place
 
 
 @dataclass
@@ -45,6 +45,21 @@ def test_what_is_none_of_ours_is_refused(text: str) -> None:
     except InvalidRequest:
         return
     assert len(text) >= 32
+
+
+CURSOR: TypeAdapter[str | None] = TypeAdapter(CursorText)
+
+
+@given(st.datetimes(datetime(1970, 1, 1), datetime(6500, 1, 1)), st.uuids())  # noqa: DTZ001 - Hypothesis wants it so
+def test_a_cursor_has_the_form_that_the_contract_says(moment: datetime, key: UUID) -> None:
+    text = cursor(Row(moment.replace(tzinfo=UTC), key))
+
+    assert CURSOR.validate_python(text) == text
+
+
+@given(st.from_regex(r"A[A-Za-v][A-Za-z0-9_-]{30}", fullmatch=True))
+def test_whatever_has_the_form_is_a_place(text: str) -> None:
+    assert place(CURSOR.validate_python(text)) is not None
 
 
 def test_no_cursor_is_the_beginning() -> None:

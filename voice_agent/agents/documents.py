@@ -8,7 +8,11 @@ from voice_agent.agents.dialogue import Dialogue
 from voice_agent.agents.files import Agent
 from voice_agent.agents.model import AgentDefinition, check
 from voice_agent.errors import AgentDefinitionError
+from voice_agent.storage.storable import why_not_storable
 from voice_agent.storage.tables import AgentVersionRow
+
+_NOT_YAML = (msgspec.DecodeError, ValueError, AttributeError, RecursionError)
+"""What the parser raises: the last ones for `2001-99-99`, `!!int x`, `!!timestamp x` and a thousand brackets."""
 
 
 class AgentFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,7 +38,10 @@ def agent_of(version: AgentVersionRow) -> Agent:
 def fill(version: AgentVersionRow, agent: Agent) -> None:
     """Make `agent` a version's content. Raises AgentDefinitionError for one that cannot be used."""
     check(agent.definition)
-    version.definition = msgspec.to_builtins(agent.definition)
+    definition = msgspec.to_builtins(agent.definition)
+    if reason := why_not_storable(definition):
+        raise AgentDefinitionError(f"definition: {reason}")
+    version.definition = definition
     version.dialogue = None if agent.dialogue is None else msgspec.yaml.encode(agent.dialogue).decode()
 
 
@@ -44,7 +51,7 @@ def dialogue_from(text: str) -> Dialogue:
         return msgspec.yaml.decode(text, type=Dialogue)
     except msgspec.ValidationError as error:
         raise AgentDefinitionError(f"dialogue: {error}") from None
-    except msgspec.DecodeError:
+    except _NOT_YAML:
         raise AgentDefinitionError("dialogue: is not YAML") from None
 
 
@@ -60,7 +67,7 @@ def from_yaml(text: bytes) -> Agent:
         document = _decoded(text)
     except msgspec.ValidationError as error:
         raise AgentDefinitionError(str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _NOT_YAML:
         raise AgentDefinitionError("this is not YAML") from None
     check(document.definition)
     return Agent(document.definition, document.dialogue)

@@ -30,7 +30,9 @@ from voice_agent.auth.gate import Gate
 from voice_agent.auth.principal import Permission, Principal
 from voice_agent.errors import InvalidRequest
 from voice_agent.rest.etags import IfMatch, check_if_match, etag
+from voice_agent.rest.inputs import Ordinal
 from voice_agent.rest.pages import DEFAULT_LIMIT, CursorText, Limit, Page, place
+from voice_agent.rest.problems import refusals
 from voice_agent.rest.transactions import Transactions
 from voice_agent.storage.tables import PhoneNumberRow
 
@@ -75,13 +77,13 @@ def _looking_router(agents: AgentService, gate: Gate, transactions: Transactions
         return AgentDetail(**AgentOut.of(row).model_dump(), versions=found)
 
     @router.get("/agents/{agent_id}/versions/{number}")
-    async def get_agent_version(principal: Reader, agent_id: UUID, number: int, session: Reading) -> VersionOut:
+    async def get_agent_version(principal: Reader, agent_id: UUID, number: Ordinal, session: Reading) -> VersionOut:
         """Return a version with its content."""
         return VersionOut.of(await agents.find_version(session, principal.org_id, agent_id, number))
 
     @router.get("/agents/{agent_id}/versions/{number}/difference/{other}")
     async def compare_agent_versions(
-        principal: Reader, agent_id: UUID, number: int, other: int, session: Reading
+        principal: Reader, agent_id: UUID, number: Ordinal, other: int, session: Reading
     ) -> list[FieldChange]:
         """Return what differs between a version and another one."""
         old = await agents.find_version(session, principal.org_id, agent_id, number)
@@ -92,7 +94,7 @@ def _looking_router(agents: AgentService, gate: Gate, transactions: Transactions
         return [FieldChange(field=field, old=before, new=after) for field, (before, after) in changes.items()]
 
     @router.get("/agents/{agent_id}/versions/{number}/yaml", response_class=Response)
-    async def export_agent(principal: Reader, agent_id: UUID, number: int, session: Reading) -> Response:
+    async def export_agent(principal: Reader, agent_id: UUID, number: Ordinal, session: Reading) -> Response:
         """Return a version as a YAML document, which `import_agent` takes."""
         version = await agents.find_version(session, principal.org_id, agent_id, number)
         return Response(to_yaml(agent_of(version)), media_type=YAML_TYPE)
@@ -105,13 +107,13 @@ def _editing_router(agents: AgentService, gate: Gate, transactions: Transactions
     Writing = Annotated[AsyncSession, Depends(transactions.writing, scope="function")]
     Writer = Annotated[Principal, Depends(gate.allow(Permission.AGENTS_WRITE))]
 
-    @router.post("/agents", status_code=status.HTTP_201_CREATED)
+    @router.post("/agents", status_code=status.HTTP_201_CREATED, responses=refusals(409))
     async def create_agent(principal: Writer, body: NewAgent, session: Writing) -> AgentDetail:
         """Make an agent; it is a draft until it is published."""
         row, draft = await agents.create(session, principal, body.name, body.agent(), note=body.note)
         return AgentDetail(**AgentOut.of(row).model_dump(), versions=[VersionName.of(draft)])
 
-    @router.post("/agents/import", status_code=status.HTTP_201_CREATED)
+    @router.post("/agents/import", status_code=status.HTTP_201_CREATED, responses=refusals(409))
     async def import_agent(principal: Writer, body: YamlBody, session: Writing) -> AgentDetail:
         """Make an agent from a YAML document, as `export_agent` or the library's files have it."""
         agent = from_yaml(body)
@@ -134,17 +136,17 @@ def _editing_router(agents: AgentService, gate: Gate, transactions: Transactions
         response.headers["ETag"] = etag(row.revision)
         return VersionOut.of(draft)
 
-    @router.delete("/agents/{agent_id}/draft", status_code=status.HTTP_204_NO_CONTENT)
+    @router.delete("/agents/{agent_id}/draft", status_code=status.HTTP_204_NO_CONTENT, responses=refusals(409))
     async def discard_agent_draft(principal: Writer, agent_id: UUID, session: Writing) -> None:
         """Delete the draft."""
         await agents.discard(session, principal, agent_id)
 
-    @router.post("/agents/{agent_id}/publish")
+    @router.post("/agents/{agent_id}/publish", responses=refusals(409))
     async def publish_agent(principal: Writer, agent_id: UUID, session: Writing) -> VersionName:
         """Let calls run under the draft from now on."""
         return VersionName.of(await agents.publish(session, principal, agent_id))
 
-    @router.post("/agents/{agent_id}/roll-back")
+    @router.post("/agents/{agent_id}/roll-back", responses=refusals(409))
     async def roll_agent_back(principal: Writer, agent_id: UUID, body: Rollback, session: Writing) -> VersionName:
         """Publish an old version's content again."""
         return VersionName.of(await agents.roll_back(session, principal, agent_id, body.number))
@@ -169,7 +171,7 @@ def _numbers_router(numbers: NumberService, gate: Gate, transactions: Transactio
         """List the organisation's numbers; calls show the first one where none is named."""
         return [NumberOut.of(row) for row in await repository.phone_numbers(session, principal.org_id)]
 
-    @router.post("", status_code=status.HTTP_201_CREATED)
+    @router.post("", status_code=status.HTTP_201_CREATED, responses=refusals(404, 409))
     async def add_phone_number(principal: Writer, body: NewNumber, session: Writing) -> NumberOut:
         """Make a number the organisation's. In Twilio its voice webhook has to be this server's."""
         country = numbers.country_of(body.e164)

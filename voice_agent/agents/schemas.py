@@ -5,12 +5,13 @@ from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, Field, StringConstraints
 
 from voice_agent.agents.documents import dialogue_from
 from voice_agent.agents.files import Agent
 from voice_agent.agents.model import AgentDefinition
 from voice_agent.errors import InvalidRequest
+from voice_agent.rest.inputs import LARGEST, WHOLE, RequestBody
 from voice_agent.storage.tables import AgentRow, AgentVersionRow, PhoneNumberRow
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
@@ -19,11 +20,7 @@ LARGEST_DOCUMENT = 200_000
 """Characters of a definition or a dialogue."""
 
 
-class _Request(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class AgentContent(_Request):
+class AgentContent(RequestBody):
     """What an agent says and does."""
 
     definition: dict[str, Any] = Field(description="Prompt, lines, voice, tools, limits: docs/agents.md names all.")
@@ -91,10 +88,10 @@ class AgentDetail(AgentOut):
     versions: list[VersionName]
 
 
-class Rollback(_Request):
+class Rollback(RequestBody):
     """Which version to publish again."""
 
-    number: int = Field(ge=1)
+    number: Annotated[int, Field(ge=1, le=LARGEST), WHOLE]
 
 
 class FieldChange(BaseModel):
@@ -105,7 +102,7 @@ class FieldChange(BaseModel):
     new: Any
 
 
-class NewNumber(_Request):
+class NewNumber(RequestBody):
     """A number of the organisation's."""
 
     e164: Annotated[str, StringConstraints(pattern=r"^\+[1-9][0-9]{5,18}$")] = Field(examples=["+34910000000"])
@@ -113,7 +110,7 @@ class NewNumber(_Request):
     agent_id: UUID | None = Field(None, strict=False, description="Who answers; null: the oldest published agent.")
 
 
-class NumberBinding(_Request):
+class NumberBinding(RequestBody):
     """Who answers a number."""
 
     label: str = Field("", max_length=200)

@@ -11,41 +11,25 @@ from http import HTTPStatus
 import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
 
+from voice_agent.api.openapi import install_openapi
 from voice_agent.errors import ProviderBusy, TooManyRequests, VoiceAgentError
+from voice_agent.rest.problems import MEDIA_TYPE, InvalidField, Problem, phrase
 
 log = structlog.get_logger(__name__)
 
-MEDIA_TYPE = "application/problem+json"
-
-
-class InvalidField(BaseModel):
-    """One thing that is wrong with a request."""
-
-    pointer: str
-    """Where, such as "body.name"; never the value."""
-
-    reason: str
-
-
-class Problem(BaseModel):
-    """RFC 9457 problem details."""
-
-    type: str = "about:blank"
-    title: str
-    status: int
-    detail: str | None = None
-    errors: list[InvalidField] | None = None
+METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
 
 
 def install_error_handlers(app: FastAPI) -> None:
-    """Make every error of `app` a problem."""
+    """Make every error of `app` a problem, and have its OpenAPI document say so."""
     for error in (VoiceAgentError, HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(error, _answer)
+    install_openapi(app)
 
 
 def problem_type(error: type[VoiceAgentError]) -> str:
@@ -59,8 +43,17 @@ async def _answer(request: Request, error: Exception) -> Response:
     if problem.status >= 500:
         is_ours = isinstance(error, VoiceAgentError)
         log.error("request_failed", path=request.url.path, error=type(error).__name__, exc_info=not is_ours and error)
+    if isinstance(error, HTTPException) and problem.status == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers = {**headers, "Allow": ", ".join(_methods(request)) or headers.get("Allow", "")}
     body = problem.model_dump_json(exclude_none=True)
     return Response(body, status_code=problem.status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def _methods(request: Request) -> list[str]:
+    """Return what may be done with a path: several routes can have it, and the framework names the first one's."""
+    routes = request.app.routes
+    scopes = {method: {**request.scope, "method": method} for method in METHODS}
+    return [method for method in METHODS if any(route.matches(scopes[method])[0] is Match.FULL for route in routes)]
 
 
 def _problem(error: Exception) -> tuple[Problem, Mapping[str, str]]:
@@ -69,26 +62,22 @@ def _problem(error: Exception) -> tuple[Problem, Mapping[str, str]]:
         case VoiceAgentError():
             status = error.http_status
             problem = Problem(
-                type=problem_type(type(error)), title=_phrase(status), status=status, detail=str(error) or None
+                type=problem_type(type(error)), title=phrase(status), status=status, detail=str(error) or None
             )
             if isinstance(error, ProviderBusy | TooManyRequests) and error.retry_after_s is not None:
                 headers = {"Retry-After": str(max(1, round(error.retry_after_s)))}
         case HTTPException():
-            title = _phrase(error.status_code)
+            title = phrase(error.status_code)
             detail = error.detail if error.detail != title else None
             problem = Problem(title=title, status=error.status_code, detail=detail)
             headers = error.headers or {}
         case RequestValidationError():
-            fields = [InvalidField(pointer=".".join(map(str, e["loc"])), reason=e["msg"]) for e in error.errors()]
+            fields = [
+                InvalidField(pointer=".".join(map(str, e["loc"])), reason=e["msg"].removeprefix("Value error, "))
+                for e in error.errors()
+            ]
             type_ = "urn:voice-agent:problem:invalid-request"
-            problem = Problem(type=type_, title=_phrase(422), status=422, errors=fields)
+            problem = Problem(type=type_, title=phrase(422), status=422, errors=fields)
         case _:
-            problem = Problem(title=_phrase(500), status=500)
+            problem = Problem(title=phrase(500), status=500)
     return problem, headers
-
-
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:  # a code of its own, such as a proxy's 499
-        return "Error"

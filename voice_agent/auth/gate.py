@@ -9,11 +9,12 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Annotated, Protocol
 from uuid import UUID
 
 import msgspec
-from fastapi import Request
+from fastapi import Depends, Request, Security
+from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import HTTPConnection
 
@@ -35,6 +36,19 @@ REMEMBERED_S = 5.0
 REMEMBERED = 10_000
 USE_NOTED_S = 60.0
 """A key's last use is written at most this often: a row is not to be locked by every request."""
+
+
+_Token = Security(HTTPBearer(scheme_name="access_token", auto_error=False))
+_Key = Security(APIKeyHeader(name=API_KEY_HEADER, scheme_name="api_key", auto_error=False))
+
+
+def _declared(
+    _token: Annotated[HTTPAuthorizationCredentials | None, _Token], _key: Annotated[str | None, _Key]
+) -> None:
+    """Tell the OpenAPI document which credentials there are; `Gate.identify` reads them."""
+
+
+Declared = Annotated[None, Depends(_declared)]
 
 
 class ExternalIdentity(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,13 +92,13 @@ class Gate:
         self._clock = clock
         self._remembered: OrderedDict[tuple[str, str], tuple[float, Principal]] = OrderedDict()
 
-    def allow(self, permission: Permission) -> Callable[[Request], Awaitable[Principal]]:
+    def allow(self, permission: Permission) -> Callable[..., Awaitable[Principal]]:
         """Return the dependency of routes that need `permission`: it gives the principal.
 
         Raises NotAuthenticated (401) or NotPermitted (403).
         """
 
-        async def admit(request: Request) -> Principal:
+        async def admit(request: Request, _: Declared = None) -> Principal:
             principal = await self.identify(request)
             if not principal.may(permission):
                 raise NotPermitted(f"this needs the permission {permission.value}")
@@ -92,7 +106,7 @@ class Gate:
 
         return admit
 
-    async def signed_in(self, request: Request) -> Principal:
+    async def signed_in(self, request: Request, _: Declared = None) -> Principal:
         """Admit anybody who is known: the dependency of routes about oneself."""
         return await self.identify(request)
 

@@ -31,6 +31,7 @@ from voice_agent.auth.service import IdentityService, StolenToken, Tokens
 from voice_agent.errors import NotFound
 from voice_agent.rest.limits import SIGN_INS_BY_ACCOUNT, SIGN_INS_BY_ADDRESS, check
 from voice_agent.rest.pages import DEFAULT_LIMIT, CursorText, Limit, Page, place
+from voice_agent.rest.problems import refusals
 from voice_agent.rest.transactions import Transactions
 from voice_agent.storage.cache import CacheService
 
@@ -48,7 +49,7 @@ def sign_in_router(identity: IdentityService, gate: Gate, transactions: Transact
     router = APIRouter(prefix="/api/v1/auth", tags=["auth"])
     Writing = Annotated[AsyncSession, Depends(transactions.writing, scope="function")]
 
-    @router.post("/sign-in")
+    @router.post("/sign-in", responses=refusals(401))
     async def sign_in(request: Request, body: SignIn) -> TokensOut:
         """Exchange address and password for tokens."""
         await check(cache, SIGN_INS_BY_ADDRESS, gate.address(request))
@@ -58,7 +59,7 @@ def sign_in_router(identity: IdentityService, gate: Gate, transactions: Transact
         async with transactions.database.write() as session:
             return _shown(await identity.sign_in(session, user_id))
 
-    @router.post("/refresh")
+    @router.post("/refresh", responses=refusals(401))
     async def refresh(request: Request, body: RefreshToken) -> TokensOut:
         """Exchange a refresh token for new tokens; it is good for once."""
         await check(cache, SIGN_INS_BY_ADDRESS, gate.address(request))
@@ -150,7 +151,7 @@ def _organisation_router(identity: IdentityService, gate: Gate, transactions: Tr
         """List the organisation's people."""
         return [MemberOut.of(m, user) for m, user in await repository.members(session, principal.org_id)]
 
-    @router.post("/members", status_code=status.HTTP_201_CREATED)
+    @router.post("/members", status_code=status.HTTP_201_CREATED, responses=refusals(409))
     async def invite_member(principal: PeopleWriter, body: Invitation, session: Writing) -> MemberOut:
         """Make somebody a member."""
         user = await identity.invite(session, principal, body.email, body.role, name=body.name, password=body.password)
@@ -160,7 +161,7 @@ def _organisation_router(identity: IdentityService, gate: Gate, transactions: Tr
             raise NotFound("there is no such member")
         return MemberOut.of(membership, user)
 
-    @router.patch("/members/{user_id}", status_code=status.HTTP_204_NO_CONTENT)
+    @router.patch("/members/{user_id}", status_code=status.HTTP_204_NO_CONTENT, responses=refusals(409))
     async def change_member_role(
         principal: PeopleWriter,
         user_id: Id,
@@ -171,7 +172,7 @@ def _organisation_router(identity: IdentityService, gate: Gate, transactions: Tr
         await identity.change_role(session, principal, user_id, body.role)
         gate.forget()
 
-    @router.delete("/members/{user_id}", status_code=status.HTTP_204_NO_CONTENT)
+    @router.delete("/members/{user_id}", status_code=status.HTTP_204_NO_CONTENT, responses=refusals(409))
     async def remove_member(principal: PeopleWriter, user_id: Id, session: Writing) -> None:
         """End a membership."""
         await identity.remove(session, principal, user_id)

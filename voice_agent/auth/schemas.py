@@ -5,10 +5,11 @@ from typing import Annotated, Any, Self
 from uuid import UUID
 
 from fastapi import Query
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, Field, StringConstraints
 
 from voice_agent.auth.audit import AuditFilter
 from voice_agent.auth.principal import Permission, Role
+from voice_agent.rest.inputs import WHOLE, Moment, RequestBody, SearchText
 from voice_agent.storage.tables import ApiKeyRow, AuditRow, MembershipRow, OrganisationRow, UserRow
 
 Email = Annotated[str, StringConstraints(pattern=r"^[^@\s]{1,64}@[^@\s]{1,255}$", max_length=320)]
@@ -18,18 +19,14 @@ Token = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
 
 
-class _Request(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class SignIn(_Request):
+class SignIn(RequestBody):
     """Address and password of a local account."""
 
     email: Email
     password: Password
 
 
-class RefreshToken(_Request):
+class RefreshToken(RequestBody):
     """A refresh token."""
 
     refresh_token: Token
@@ -44,7 +41,7 @@ class TokensOut(BaseModel):
     refresh_token: str = Field(description="Good for one exchange.")
 
 
-class PasswordChange(_Request):
+class PasswordChange(RequestBody):
     """A new password of one's own."""
 
     old_password: Password
@@ -71,23 +68,25 @@ class Me(BaseModel):
     organisations: list[OrganisationName]
 
 
-class RecordingRule(_Request):
+class RecordingRule(RequestBody):
     """What is recorded, unless an agent says otherwise."""
 
     enabled: bool = True
     consent_line: str = Field("", max_length=500, description="Said before anything is recorded; empty: nothing.")
 
 
-class OrganisationSettings(_Request):
+class OrganisationSettings(RequestBody):
     """What differs from the server's defaults; null: the default."""
 
     allowed_countries: list[Country] | None = Field(None, max_length=250, description="Countries that may be called.")
     daily_spend_cap: float | None = Field(None, ge=0, le=1_000_000, description="Of a day's calls, in US dollars.")
-    retention_days: int | None = Field(None, ge=0, le=36_500, description="Days that calls are kept; 0: for ever.")
+    retention_days: Annotated[int, Field(ge=0, le=36_500), WHOLE] | None = Field(
+        None, description="Days that calls are kept; 0: for ever."
+    )
     recording: RecordingRule | None = None
 
 
-class OrganisationEdit(_Request):
+class OrganisationEdit(RequestBody):
     """What to change; what is left out stays."""
 
     name: Name | None = None
@@ -109,7 +108,7 @@ class OrganisationOut(BaseModel):
         return cls(id=row.id, name=row.name, settings=settings, created_at=row.created_at)
 
 
-class Invitation(_Request):
+class Invitation(RequestBody):
     """Somebody who is to become a member."""
 
     email: Email
@@ -118,7 +117,7 @@ class Invitation(_Request):
     password: str = Field("", max_length=200, description="First password of a local account.")
 
 
-class RoleChange(_Request):
+class RoleChange(RequestBody):
     """A member's new role."""
 
     role: Role = Field(strict=False)
@@ -147,12 +146,12 @@ class MemberOut(BaseModel):
         )
 
 
-class NewApiKey(_Request):
+class NewApiKey(RequestBody):
     """A key to make."""
 
     name: Name
     scopes: list[Annotated[Permission, Field(strict=False)]] = Field(min_length=1, max_length=len(Permission))
-    lifetime_days: int | None = Field(None, ge=1, le=3_650)
+    lifetime_days: Annotated[int, Field(ge=1, le=3_650), WHOLE] | None = None
 
 
 class ApiKeyOut(BaseModel):
@@ -184,10 +183,10 @@ class AuditQuery:
 
     def __init__(
         self,
-        action: Annotated[str, Query(max_length=40, description="An action, or how it begins: `agent.`.")] = "",
+        action: Annotated[SearchText, Query(max_length=40, description="An action, or how it begins: `agent.`.")] = "",
         actor_id: Annotated[UUID | None, Query(description="Who did it: a user or an API key.")] = None,
-        since: Annotated[AwareDatetime | None, Query(description="From this moment on.")] = None,
-        until: Annotated[AwareDatetime | None, Query(description="Before this moment.")] = None,
+        since: Annotated[Moment | None, Query(description="From this moment on.")] = None,
+        until: Annotated[Moment | None, Query(description="Before this moment.")] = None,
     ) -> None:
         self._filter = AuditFilter(action=action, actor_id=actor_id, since=since, until=until)
 

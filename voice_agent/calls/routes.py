@@ -31,7 +31,9 @@ from voice_agent.calls.service import CallOrder, CallService
 from voice_agent.errors import Conflict, NotFound
 from voice_agent.rest.etags import etag
 from voice_agent.rest.idempotency import idempotent_route
+from voice_agent.rest.inputs import LARGEST, Moment, SearchText
 from voice_agent.rest.pages import DEFAULT_LIMIT, CursorText, Limit, Page, place
+from voice_agent.rest.problems import refusals
 from voice_agent.rest.transactions import Transactions
 from voice_agent.storage.files import StorageService
 from voice_agent.storage.tables import CallRow, RecordingRow
@@ -58,7 +60,12 @@ def _acting_router(calls: CallService, gate: Gate, transactions: Transactions) -
     async def org_of(request: Request) -> UUID:
         return (await gate.identify(request)).org_id
 
-    router = APIRouter(prefix=PREFIX, tags=["calls"], route_class=idempotent_route(transactions.database, org_of))
+    router = APIRouter(
+        prefix=PREFIX,
+        tags=["calls"],
+        route_class=idempotent_route(transactions.database, org_of),
+        responses=refusals(404, 409),
+    )
     Writing = Annotated[AsyncSession, Depends(transactions.writing, scope="function")]
     Caller = Annotated[Principal, Depends(gate.allow(Permission.CALLS_WRITE))]
     Eraser = Annotated[Principal, Depends(gate.allow(Permission.CALLS_DELETE))]
@@ -79,16 +86,29 @@ def _acting_router(calls: CallService, gate: Gate, transactions: Transactions) -
         erased, active = await calls.erase_number(session, principal, body.number)
         return Erased(erased=erased, active=active)
 
-    @router.post("/{call_id}/end")
+    @router.post("/{call_id}/end", responses=refusals(502))
     async def end_call(principal: Caller, call_id: UUID, response: Response) -> CallOut:
         """End a call; one that is over stays as it is."""
         return _shown(await calls.end(principal, call_id), response)
 
-    @router.post("/{call_id}/transfer")
+    @router.post("/{call_id}/transfer", responses=refusals(502))
     async def transfer_call(principal: Caller, call_id: UUID, body: Transfer, response: Response) -> CallOut:
         """Connect the caller to somebody else."""
         briefing = body.briefing if body.mode == "warm" else ""
         return _shown(await calls.transfer(principal, call_id, body.target, briefing=briefing), response)
+
+    @router.post("/{call_id}/recording/pause", responses=refusals(502))
+    async def pause_recording(principal: Caller, call_id: UUID, response: Response) -> CallOut:
+        """Record silence from now on, while a card number is said. The transcript goes on.
+
+        503: no process has said that it did so; ask again.
+        """
+        return _shown(await calls.pause_recording(principal, call_id, is_paused=True), response)
+
+    @router.post("/{call_id}/recording/resume", responses=refusals(502))
+    async def resume_recording(principal: Caller, call_id: UUID, response: Response) -> CallOut:
+        """Record sound again."""
+        return _shown(await calls.pause_recording(principal, call_id, is_paused=False), response)
 
     @router.delete("/{call_id}", status_code=status.HTTP_204_NO_CONTENT)
     async def delete_call(principal: Eraser, call_id: UUID, session: Writing) -> None:
@@ -134,8 +154,8 @@ def _looking_router(calls: CallService, gate: Gate, transactions: Transactions) 
         principal: Reader,
         call_id: UUID,
         session: Reading,
-        after_segment: Annotated[int, Query(ge=-1)] = -1,
-        after_line: Annotated[int, Query(ge=0)] = 0,
+        after_segment: Annotated[int, Query(ge=-1, le=LARGEST)] = -1,
+        after_line: Annotated[int, Query(ge=0, le=LARGEST)] = 0,
     ) -> list[EventOut]:
         """Return the event log from a line on, at most 1,000 lines: `voice-agent replay` reads it."""
         await calls.find(session, principal.org_id, call_id)
@@ -162,7 +182,7 @@ def _recordings_router(
             raise Conflict(f"the recording is not stored yet: it is {recording.state}")
         return recording
 
-    @router.get("/{call_id}/recordings/{recording_id}/link")
+    @router.get("/{call_id}/recordings/{recording_id}/link", responses=refusals(409))
     async def get_recording_link(
         principal: Listener, call_id: UUID, recording_id: UUID, session: Writing, response: Response
     ) -> Link:
@@ -170,7 +190,7 @@ def _recordings_router(
         recording = await stored(session, principal, call_id, recording_id)
         return await _link(session, principal, recording, str(recording.storage_key), response)
 
-    @router.get("/{call_id}/recordings/{recording_id}/peaks")
+    @router.get("/{call_id}/recordings/{recording_id}/peaks", responses=refusals(409))
     async def get_peaks_link(
         principal: Listener, call_id: UUID, recording_id: UUID, session: Writing, response: Response
     ) -> Link:
@@ -208,10 +228,10 @@ def _filter(
     state: Annotated[list[CallState] | None, Query()] = None,
     outcome: Annotated[list[Outcome] | None, Query()] = None,
     direction: Annotated[str, Query(pattern="^(inbound|outbound)?$")] = "",
-    number: Annotated[str, Query(max_length=40, description="Telephone number of either end.")] = "",
+    number: Annotated[SearchText, Query(max_length=40, description="Telephone number of either end.")] = "",
     agent_id: Annotated[UUID | None, Query()] = None,
-    created_from: Annotated[datetime | None, Query()] = None,
-    created_to: Annotated[datetime | None, Query(description="Exclusive.")] = None,
+    created_from: Annotated[Moment | None, Query()] = None,
+    created_to: Annotated[Moment | None, Query(description="Exclusive.")] = None,
 ) -> CallFilter:
     return CallFilter(
         states=frozenset(state or ()),
@@ -219,13 +239,9 @@ def _filter(
         direction=direction,
         number=number,
         agent_id=agent_id,
-        created_from=_with_zone(created_from),
-        created_to=_with_zone(created_to),
+        created_from=created_from,
+        created_to=created_to,
     )
-
-
-def _with_zone(moment: datetime | None) -> datetime | None:
-    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
 
 
 def _shown(call: CallRow, response: Response) -> CallOut:

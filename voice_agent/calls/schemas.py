@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from voice_agent.calls.model import CallState, Outcome
 from voice_agent.calls.policy import MICROS
+from voice_agent.pipeline.latency import TurnLatency
+from voice_agent.rest.inputs import WHOLE, RequestBody
 from voice_agent.storage.tables import CallRow, RecordingRow, TranscriptEntryRow, TurnLatencyRow
 
 Number = Annotated[str, StringConstraints(min_length=2, max_length=40)]
@@ -15,11 +17,7 @@ VariableName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$
 VariableText = Annotated[str, StringConstraints(max_length=500)]
 
 
-class _Request(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class NewCall(_Request):
+class NewCall(RequestBody):
     """A call to place."""
 
     to: Number = Field(description="Number to call, with + and country code.", examples=["+34612345678"])
@@ -35,10 +33,10 @@ class NewCall(_Request):
     )
     on_machine: Literal["continue", "hang_up"] = Field("continue", description="What to do where a machine answered.")
     carrier_recording: bool = Field(default=False, description="Have the carrier record, beside our own recording.")
-    ring_s: int = Field(30, ge=5, le=600, description="Seconds to let it ring.")
+    ring_s: Annotated[int, Field(ge=5, le=600), WHOLE] = Field(30, description="Seconds to let it ring.")
 
 
-class Transfer(_Request):
+class Transfer(RequestBody):
     """Where a live call is to go."""
 
     target: Number = Field(description="Number to connect the caller to.")
@@ -52,7 +50,7 @@ class Transfer(_Request):
         return self
 
 
-class Erasure(_Request):
+class Erasure(RequestBody):
     """Whose calls to erase."""
 
     number: Number = Field(description="Telephone number at either end of the calls.")
@@ -78,7 +76,7 @@ class CallOut(BaseModel):
     state: CallState
     outcome: Outcome | None
     end_reason: str | None
-    from_number: str = Field(serialization_alias="from")
+    from_number: str = Field(alias="from")
     to: str
     agent_version_id: UUID | None
     agent_name: str
@@ -93,6 +91,7 @@ class CallOut(BaseModel):
     duration_s: int | None
     cost: float | None = Field(description="US dollars, once the carrier has told it.")
     resumptions: int
+    is_recording_paused: bool
     created_by: str
     is_erased: bool
 
@@ -120,17 +119,17 @@ class CallOut(BaseModel):
             duration_s=row.talk_s,
             cost=None if row.price is None else row.price / MICROS,
             resumptions=row.resumptions,
+            is_recording_paused=row.is_recording_paused,
             created_by=row.created_by,
             is_erased=row.erased_at is not None,
         )
 
 
-class TranscriptEntryOut(BaseModel):
-    """Something that was said or done."""
+class EntryOut(BaseModel):
+    """Something that was said or done in a call."""
 
-    n: int
     kind: Literal["caller", "agent", "tool", "keys"]
-    started_at: float = Field(description="Seconds since the first media stream began.")
+    started_at: float = Field(description="Seconds since the media stream began.")
     ended_at: float
     turn: int | None
     text: str
@@ -138,19 +137,35 @@ class TranscriptEntryOut(BaseModel):
     is_interrupted: bool
     details: dict[str, Any] | None = Field(description="Of a tool: its name, arguments and result.")
 
+
+class TranscriptEntryOut(EntryOut):
+    """An entry of a call's transcript. Its times count from the call's first media stream."""
+
+    n: int
+
     @classmethod
     def of(cls, row: TranscriptEntryRow) -> Self:
         """Return what the interface shows of a row."""
         return cls.model_validate(row, from_attributes=True)
 
 
-class TurnOut(BaseModel):
+class TurnTiming(BaseModel):
     """How long an answer took; the parts are shares of the critical path, in milliseconds."""
 
-    segment: int
     turn: int
     voice_to_voice_ms: float
     parts: dict[str, Any]
+
+    @classmethod
+    def of_turn(cls, timed: TurnLatency) -> Self:
+        """Return what the interface shows of a turn."""
+        return cls(turn=timed.turn, voice_to_voice_ms=timed.voice_to_voice_ms, parts=timed.parts)
+
+
+class TurnOut(TurnTiming):
+    """The timing of an answer, once the call is filed."""
+
+    segment: int
 
     @classmethod
     def of(cls, row: TurnLatencyRow) -> Self:
@@ -168,6 +183,7 @@ class RecordingOut(BaseModel):
     is_partial: bool
     reason: str
     duration_s: float | None
+    channels: int | None = Field(description="1: both sides mixed; 2: the caller, then the agent.")
     size_bytes: int | None
     sha256: str | None
     loudness_db: dict[str, Any] | None

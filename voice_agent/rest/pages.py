@@ -17,7 +17,10 @@ from voice_agent.errors import InvalidRequest
 Place = tuple[datetime, UUID]
 
 Limit = Annotated[int, Query(ge=1, le=200, description="Most items of a page.")]
-CursorText = Annotated[str | None, Query(max_length=100, description="`next_cursor` of the page before.")]
+CursorText = Annotated[
+    str | None, Query(pattern=r"^A[A-Za-v][A-Za-z0-9_-]{30}$", description="`next_cursor` of the page before.")
+]
+"""The first two characters keep the moment before the year 6500: whatever has the form is a place."""
 
 DEFAULT_LIMIT = 50
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
