@@ -17,6 +17,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Generator
 
 import pytest
+import structlog
 from hypothesis import settings
 
 pytest_plugins = ["tests.servers.fixtures"]
@@ -24,6 +25,15 @@ pytest_plugins = ["tests.servers.fixtures"]
 settings.register_profile("local", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("ci" if "CI" in os.environ else "local")
+
+# What structlog does unasked draws every frame of a traceback with its variables: 20 s for one of the job engine's.
+structlog.configure(
+    processors=[
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="%H:%M:%S.%f"),
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 SETTLE_S = 2.0
 """Only a test that leaks waits this long."""

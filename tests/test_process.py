@@ -1,5 +1,6 @@
 """What every process that serves has: its address, its end with its parent, and little else loaded."""
 
+import json
 import os
 import signal
 import subprocess
@@ -36,6 +37,20 @@ def test_a_worker_whose_parent_is_gone_ends(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(os, "kill", lambda *what: sent.append(what))
     end_with_stdin()
     assert sent == [(os.getpid(), signal.SIGTERM)]
+
+
+def test_the_log_of_an_error_has_no_variables() -> None:
+    script = (
+        "import structlog; from voice_agent.process import configure_logging; configure_logging('INFO')\n"
+        "def fail(number): raise ValueError('no such call')\n"
+        "try: fail('+34' + '612345678')\n"
+        "except ValueError: structlog.get_logger().exception('failed')"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    told = json.loads(done.stderr)
+    assert told["exception"][0]["exc_value"] == "no such call"
+    assert [frame["name"] for frame in told["exception"][0]["frames"]] == ["<module>", "fail"]
+    assert "+34612345678" not in done.stderr
 
 
 def test_the_parent_of_several_processes_loads_neither_the_server_nor_the_database() -> None:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 
 import structlog
+from structlog.tracebacks import ExceptionDictTransformer
 
 from voice_agent.settings import ServerSettings
 
@@ -36,7 +37,8 @@ def configure_logging(level: str) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.dict_tracebacks,
+            # Without local variables: what callers say, and secrets, are among them.
+            structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level)),
