@@ -23,15 +23,19 @@ from voice_agent.agents.routes import agents_router
 from voice_agent.agents.service import AgentService
 from voice_agent.api.errors import install_error_handlers
 from voice_agent.api.health import health_router
+from voice_agent.api.live import live_router
 from voice_agent.auth.gate import Gate
 from voice_agent.auth.routes import identity_router, sign_in_router
 from voice_agent.auth.service import IdentityService
+from voice_agent.auth.sockets import SocketGate
 from voice_agent.background import Background
 from voice_agent.calls.carrier_recordings import CarrierRecordings
 from voice_agent.calls.filing import CallFiling
+from voice_agent.calls.holder import CallHolders, Command
 from voice_agent.calls.inbox import Inbox
 from voice_agent.calls.ledger import CallLedger
 from voice_agent.calls.live import LiveCalls
+from voice_agent.calls.live_feed import LiveFeed
 from voice_agent.calls.policy import MICROS, CallPolicy
 from voice_agent.calls.processor import CallProcessor
 from voice_agent.calls.reception import Reception
@@ -59,6 +63,7 @@ from voice_agent.settings import Settings
 from voice_agent.storage.cache import open_cache
 from voice_agent.storage.database import Database, database_url
 from voice_agent.storage.files import LinkOffice, LocalStorage, StorageService
+from voice_agent.storage.redis_bus import open_bus
 from voice_agent.storage.secret_key import load_secret_key
 
 log = structlog.get_logger(__name__)
@@ -82,6 +87,8 @@ class Server:
         self._twilio = TwilioService(settings.twilio)
         self.database = Database(database_url(settings))
         self.cache = open_cache(settings.storage, clock=time.monotonic)
+        self.bus = open_bus(settings.storage)
+        feed = LiveFeed(self.bus)
         worker = new_worker_id(settings)
         self._ledger = CallLedger(self.database, settings.server.data_dir, worker=worker)
         self._planner = CallPlanner(settings, agent, self.database, self.cache, self._control)
@@ -94,7 +101,9 @@ class Server:
             data_dir=settings.server.data_dir,
             max_calls=settings.server.max_calls,
             ledger=self._ledger,
+            feed=feed,
         )
+        self._holders = CallHolders(self.bus, self._obey)
         self.endpoint = MediaStreamEndpoint(MEDIA_PATH, self.calls.admit, clock=PlayoutClock())
         self.identity = IdentityService(settings.auth, secret.derive("access tokens"), _now)
         self._supabase = SupabaseClient(settings.supabase) if settings.auth.provider == "supabase" else None
@@ -121,6 +130,7 @@ class Server:
             self._twilio,
             directory,
             policy=policy,
+            on_changed=feed.call_changed,
             on_recording=recordings.note,
         )
         self._reconciler = Reconciler(self.database, self._twilio, self._processor, clock=_now)
@@ -133,6 +143,7 @@ class Server:
                 agents=directory,
                 addresses=self._addresses,
                 jobs=self.jobs,
+                holders=self._holders,
             ),
             self._processor,
             default_policy=policy,
@@ -150,6 +161,9 @@ class Server:
             language=self._language,
         )
 
+    def _obey(self, call_sid: str, command: Command) -> bool:
+        return self.calls.pause_recording(call_sid, is_paused=command == "pause_recording")
+
     def _control(self, call_sid: str, language: Language) -> TwilioCallControl:
         after_dial = self._addresses.of(AFTER_DIAL_PATH)
         return TwilioCallControl(self._twilio, call_sid, dial_action_url=after_dial, language=language)
@@ -159,6 +173,8 @@ class Server:
         await self._open_database()
         await self._inbox.open()
         await self._ledger.open()
+        await self.bus.open()
+        await self._holders.open()
         await self._planner.open()
         await self._twilio.open()
         await self._filing.open()
@@ -191,6 +207,8 @@ class Server:
         await self._twilio.close()
         await self._planner.close()
         await self._ledger.close()
+        await self._holders.close()
+        await self.bus.close()
         await self.cache.close()
         await self.database.close()
         await asyncio.to_thread(self._spool.close)
@@ -276,5 +294,6 @@ def create_app(settings: Settings, base_url: str) -> FastAPI:
     app.include_router(agents_router(server.agents, server.numbers, server.gate, transactions))
     app.include_router(calls_router(server.call_service, server.storage, server.gate, transactions))
     app.include_router(files_router(server.storage, server.links))
+    app.include_router(live_router(SocketGate(server.gate), server.bus))
     app.router.routes.append(websocket_route(server.endpoint))
     return app

@@ -22,10 +22,12 @@ from voice_agent.auth.principal import Permission, Role
 from voice_agent.auth.routes import identity_router, sign_in_router
 from voice_agent.auth.service import IdentityService, owner_of
 from voice_agent.calls.carrier_recordings import CarrierRecordings
+from voice_agent.calls.holder import Command
 from voice_agent.calls.processor import CallProcessor
 from voice_agent.calls.routes import calls_router
 from voice_agent.calls.service import CallPorts, CallService
 from voice_agent.directory import CallDirectory
+from voice_agent.errors import HolderUnreachable
 from voice_agent.integrations.twilio.addresses import TwilioAddresses
 from voice_agent.jobs.outbox import JobOutbox
 from voice_agent.rest.file_links import PREFIX, files_router
@@ -46,6 +48,20 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+class FakeHolders:
+    """The processes that hold calls: what they were asked, or nobody there."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, Command]] = []
+        self.is_there = True
+
+    async def ask(self, call_sid: str, command: Command) -> None:
+        """Implement `calls.service.Holders`."""
+        if not self.is_there:
+            raise HolderUnreachable("nobody answers")
+        self.asked.append((call_sid, command))
+
+
 class ApiWorld:
     """Made by `api_world`."""
 
@@ -57,6 +73,7 @@ class ApiWorld:
         self.agents = AgentService(now)
         self.numbers = NumberService(self.agents, now)
         self.carrier = FakeCarrier()
+        self.holders = FakeHolders()
         self.directory = CallDirectory(self.agents, self.numbers, load_agent())
         links = LinkOffice(KEY, URL + PREFIX)
         self.storage = LocalStorage(folder / "files", links)
@@ -79,6 +96,7 @@ class ApiWorld:
                 agents=self.directory,
                 addresses=TwilioAddresses("https://calls.example.org"),
                 jobs=JobOutbox(),
+                holders=self.holders,
             ),
             self.processor,
             default_policy=POLICY,

@@ -36,7 +36,7 @@ from voice_agent.calls.model import ACTIVE, CallState
 from voice_agent.calls.record import CallFiles, LatencyReport, call_segments
 from voice_agent.calls.recorder import HEADER_BYTES, wav_header
 from voice_agent.calls.recording_files import TOLERATED_S, Sound, examine, store_sound
-from voice_agent.calls.transcript import AgentSaid, AnyEntry, KeysPressed, ToolRan, Transcript, transcript_of
+from voice_agent.calls.transcript import AgentSaid, AnyEntry, Transcript, details_of, text_of, transcript_of
 from voice_agent.errors import DatabaseUnavailable, EventLogError, StorageError
 from voice_agent.pipeline.events import CallEnded
 from voice_agent.pipeline.latency import LatencyTracker, TurnLatency
@@ -323,12 +323,6 @@ async def _write_rows(session: AsyncSession, call: CallRow, segments: Sequence[S
 
 
 def _entry_row(call: CallRow, entry: AnyEntry, offset_s: float) -> TranscriptEntryRow:
-    details, text = None, getattr(entry, "text", "")
-    if isinstance(entry, ToolRan):
-        names = ("call_id", "name", "arguments", "result", "is_error")
-        details = {name: getattr(entry, name) for name in names}
-    if isinstance(entry, KeysPressed):
-        text = entry.digits
     return TranscriptEntryRow(
         call_id=call.id,
         org_id=call.org_id,
@@ -336,10 +330,10 @@ def _entry_row(call: CallRow, entry: AnyEntry, offset_s: float) -> TranscriptEnt
         started_at=round(entry.started_at + offset_s, 3),
         ended_at=round(entry.ended_at + offset_s, 3),
         turn=getattr(entry, "turn", None),
-        text=_storable(text),
+        text=_storable(text_of(entry)),
         heard=_storable(entry.heard) if isinstance(entry, AgentSaid) and entry.heard is not None else None,
         is_interrupted=isinstance(entry, AgentSaid) and entry.is_interrupted,
-        details=details,
+        details=details_of(entry),
     )
 
 
@@ -351,14 +345,13 @@ def _storable(text: str) -> str:
 def _turn_rows(call: CallRow, segments: Sequence[Segment]) -> Iterator[TurnLatencyRow]:
     for segment in segments:
         for turn in segment.turns:
-            parts = msgspec.to_builtins(turn)
             yield TurnLatencyRow(
                 call_id=call.id,
                 org_id=call.org_id,
                 segment=segment.files.segment,
-                turn=parts.pop("turn"),
-                voice_to_voice_ms=parts.pop("voice_to_voice_ms"),
-                parts=parts,
+                turn=turn.turn,
+                voice_to_voice_ms=turn.voice_to_voice_ms,
+                parts=turn.parts,
             )
 
 

@@ -127,6 +127,10 @@ class CallProcessor:
         """Wait for what the carrier is being asked for."""
         await asyncio.gather(*self._orders, return_exceptions=True)
 
+    def announce(self, call: CallRow) -> None:
+        """Tell those who watch how a call stands, once that is committed."""
+        self._on_changed(call)
+
     async def take(self, receipt: Receipt) -> CallRow | None:
         """Store and apply a receipt in a transaction of its own; return the call, None where it was parked.
 

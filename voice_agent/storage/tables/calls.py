@@ -72,6 +72,9 @@ class CallRow(Row):
     """continue or hang_up, where a machine answers."""
 
     is_carrier_recorded: Mapped[bool] = mapped_column(default=False)
+    is_recording_paused: Mapped[bool] = mapped_column(default=False)
+    """Whether silence is recorded, for card numbers and the like."""
+
     ring_s: Mapped[int] = mapped_column(default=30)
     time_limit_s: Mapped[int] = mapped_column(default=3_600)
     answered_by: Mapped[Word | None]

@@ -251,6 +251,7 @@ def upgrade() -> None:
         sa.Column("machine_detection", sa.String(length=40), nullable=False),
         sa.Column("on_machine", sa.String(length=40), nullable=False),
         sa.Column("is_carrier_recorded", sa.Boolean(), nullable=False),
+        sa.Column("is_recording_paused", sa.Boolean(), nullable=False),
         sa.Column("ring_s", sa.Integer(), nullable=False),
         sa.Column("time_limit_s", sa.Integer(), nullable=False),
         sa.Column("answered_by", sa.String(length=40), nullable=True),
