@@ -13,6 +13,7 @@ from sqlalchemy import select
 from tests.calls.sounds import a_wav
 from tests.calls.stored_calls import NOW, POLICY, SID, OneAgent, a_stored_call
 from tests.fakes.carrier import FakeCarrier
+from tests.jobs.world import AT_ONCE, new_jobs, running, until_idle
 from voice_agent.calls import erasure, repository
 from voice_agent.calls.carrier_recordings import (
     FETCH_RECORDING,
@@ -342,6 +343,34 @@ async def test_a_recording_longer_than_any_call_is_refused(world: World, monkeyp
     with pytest.raises(CarrierError, match="longer than any call"):
         await world.recordings.fetch(wanted, CONTEXT)
     assert world.temporary() == []
+
+
+async def test_f46_the_job_is_tried_until_the_recording_is_there(world: World) -> None:
+    _, wanted = await world.told_and_there()
+    world.carrier.download_errors = [CarrierError("it broke off")] * (AT_ONCE.tries - 1)
+    jobs = new_jobs(world.database)
+    jobs.register(FETCH_RECORDING, RecordingToFetch, world.recordings.fetch, retry=AT_ONCE)
+    async with running(jobs):
+        await until_idle(jobs)
+        assert await jobs.count() == (0, 0)
+    assert ((await world.row()).state, world.carrier.deleted_recordings) == ("stored", [wanted.recording_sid])
+
+
+async def test_g23_a_job_that_failed_has_said_so_in_the_row_and_can_be_retried(world: World) -> None:
+    _, wanted = await world.told_and_there()
+    sound = world.carrier.recordings.pop(RE)
+    jobs = new_jobs(world.database)
+    jobs.register(FETCH_RECORDING, RecordingToFetch, world.recordings.fetch, retry=AT_ONCE)
+    async with running(jobs):
+        await until_idle(jobs)
+        (failed,) = await jobs.failed()
+        assert ((await world.row()).state, failed.tries) == ("failed", AT_ONCE.tries)
+
+        world.carrier.recordings[RE] = sound
+        await jobs.retry(failed.id)
+        await until_idle(jobs)
+    assert (await world.row()).state == "stored"
+    assert world.carrier.deleted_recordings == [wanted.recording_sid]
 
 
 # --- erasure ------------------------------------------------------------------------------------------------------
