@@ -7,7 +7,8 @@
     a key in the path         404
     `If-Match`                412
 
-What else a route refuses with it declares itself (`rest.problems.refusals`).
+What else a route refuses with it declares itself (`rest.problems.refusals`). The messages of the live socket are among
+the schemas (`LiveMessage`), though no path has them: clients are generated for them, too.
 """
 
 from collections.abc import Iterator
@@ -16,9 +17,11 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 
+from voice_agent.api.live import live_schemas
 from voice_agent.rest.problems import Problem, refusals
 
 _HTTP_METHODS = frozenset({"get", "put", "post", "delete", "patch"})
+REFERENCE = "#/components/schemas/{model}"
 _FASTAPIS_OWN = ("HTTPValidationError", "ValidationError")
 
 Operation = dict[str, Any]
@@ -53,8 +56,8 @@ def complete(document: dict[str, Any]) -> None:
                 shared[name] = refusal
                 declared[str(status)] = {"$ref": f"#/components/responses/{name}"}
         operation["responses"] = dict(sorted(declared.items()))
-    _, problem = models_json_schema([(Problem, "serialization")], ref_template="#/components/schemas/{model}")
-    schemas = components.get("schemas", {}) | problem["$defs"]
+    _, problem = models_json_schema([(Problem, "serialization")], ref_template=REFERENCE)
+    schemas = live_schemas(REFERENCE) | components.get("schemas", {}) | problem["$defs"]
     components["schemas"] = {name: schemas[name] for name in sorted(schemas) if name not in _FASTAPIS_OWN}
     components["responses"] = dict(sorted(shared.items()))
 
