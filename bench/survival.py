@@ -6,10 +6,13 @@ with the other worker, all at once, and is heard again when its caller hears the
 
 Drains: a server in the middle of calls is told to end (SIGTERM). Every caller has to come to the end of the call as if
 nothing had been; the process then ends by itself.
+
+Lost replies: `bench.lost_replies`, whose figures are among these.
 """
 
 import argparse
 import asyncio
+import logging
 import os
 import signal
 import time
@@ -17,9 +20,11 @@ from collections.abc import Sequence
 
 import msgspec
 import psutil
+import structlog
 import uvloop
 
 from bench.figures import Figure, figure, parser, write_figures
+from bench.lost_replies import measure as lost_replies
 from bench.phrases import known_phrases, sentences
 from bench.rig import PRODUCT, Rig, cpu_s
 from voice_agent.audio.mulaw import FRAME_BYTES, RATE_HZ, decode, rms
@@ -173,7 +178,8 @@ async def run(options: argparse.Namespace) -> list[Figure]:
     """Measure."""
     kills = await kill(options.kill_calls, options.kills)
     drains = await drain(options.drain_calls, options.drains)
-    return [*_kill_figures(kills), *_drain_figures(drains), _load()]
+    lost = await lost_replies(options.lost, options.resets)
+    return [*_kill_figures(kills), *_drain_figures(drains), *lost, _load()]
 
 
 def _kill_figures(kills: Kills) -> Sequence[Figure]:
@@ -208,7 +214,10 @@ def main() -> None:
     command_line.add_argument("--kills", type=int, default=10)
     command_line.add_argument("--drain-calls", type=int, default=50)
     command_line.add_argument("--drains", type=int, default=5)
+    command_line.add_argument("--lost", type=int, default=500)
+    command_line.add_argument("--resets", type=int, default=100)
     options = command_line.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     write_figures(options.json, uvloop.run(run(options)))
 
 

@@ -229,6 +229,17 @@ def test_calls_belong_to_the_nearest_request() -> None:
     assert matched([], [a], within=within) == {}
 
 
+def test_a_moment_in_whole_seconds_is_nearest_to_the_request_of_that_second() -> None:
+    first, second = new_id(), new_id()
+    requests = [(first, NOW + timedelta(seconds=0.9)), (second, NOW + timedelta(seconds=1.8))]
+    found = [
+        CarrierCall(call_sid=sid, status="queued", to=SPAIN, caller=OURS, created_at=NOW + timedelta(seconds=whole))
+        for sid, whole in (("b", 1), ("a", 0))
+    ]
+    pairs = matched(requests, found, within=timedelta(seconds=300))
+    assert {call_id: call.call_sid for call_id, call in pairs.items()} == {first: "a", second: "b"}
+
+
 # --- calls that the carrier has -----------------------------------------------------------------------------------
 async def test_f22_a_call_whose_last_event_never_came_is_asked_about_within_a_minute_of_its_lease(world: World) -> None:
     call = await world.call("in_progress", call_sid=SID, lease_s=10)

@@ -13,6 +13,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from voice_agent.calls import repository
+from voice_agent.calls.patience import Patience
 from voice_agent.errors import DatabaseUnavailable
 from voice_agent.storage.database import Database
 
@@ -44,6 +45,7 @@ class Leases:
         self._new: set[str] = set()
         self._has_new = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._patience = Patience(ENDING_S)
 
     async def open(self) -> None:
         """Begin to renew."""
@@ -55,6 +57,7 @@ class Leases:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
+        await self._patience.close()
 
     def take(self, call_sid: str) -> None:
         """Hold a call from now on. Never blocks: it is written down in a moment."""
@@ -68,12 +71,15 @@ class Leases:
         self._new.discard(call_sid)
 
     async def mark_ended_by_us(self, call_sid: str) -> None:
-        """Write down that the call's end is meant, so that no process resumes it; within a second, or not at all."""
+        """Write down that the call's end is meant, so that no process resumes it. Takes a second at most."""
         try:
-            async with asyncio.timeout(ENDING_S), self._database.write() as session:
-                await repository.mark_ended_by_us(session, call_sid)
+            await self._patience.wait_for(self._write_end(call_sid))
         except (DatabaseUnavailable, SQLAlchemyError, TimeoutError) as error:
             log.warning("ending_not_written", call_sid=call_sid, error=type(error).__name__)
+
+    async def _write_end(self, call_sid: str) -> None:
+        async with self._database.write() as session:
+            await repository.mark_ended_by_us(session, call_sid)
 
     async def _run(self) -> None:
         while True:

@@ -110,7 +110,9 @@ def matched(
     pairs = []
     for call_id, requested_at in requests:
         for call in found:
-            late = timedelta() if call.created_at is None else call.created_at - requested_at
+            # Whole seconds, as the carrier tells them: else one of the next second would be nearer than one's own.
+            asked_at = requested_at.replace(microsecond=0)
+            late = timedelta() if call.created_at is None else call.created_at - asked_at
             if -CLOCK_SKEW <= late <= within:
                 pairs.append((call.created_at is None, abs(late), requested_at, call_id, call))
     result: dict[UUID, CarrierCall] = {}
