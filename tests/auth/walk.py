@@ -18,13 +18,9 @@ PUBLIC = re.compile(r"/healthz|/readyz|/twilio/.*|/api/v1/files/\{token\}|/api/v
 
 def guarded_routes(app: FastAPI) -> Iterator[tuple[str, str]]:
     """Yield method and path of every route that needs a credential, with keys put into the path."""
-    for route in _routes(app.routes, ""):
-        path = route[1]
+    for method, path in _routes(app.routes, ""):
         if not PUBLIC.fullmatch(path):
-            yield (
-                route[0],
-                re.sub(r"\{(\w+)\}", lambda match: "1" if match[1] in {"number", "other"} else str(uuid4()), path),
-            )
+            yield method, re.sub(r"\{(\w+)\}", lambda match: _filling(match[1]), path)
 
 
 def _filling(parameter: str) -> str:
