@@ -26,8 +26,11 @@ from voice_agent.settings import Settings, is_loopback, load_settings
 LOCAL_LANGUAGE = "en"
 """All that the local speech recognition knows."""
 
-TRANSCRIPT_S = 3.0
+TRANSCRIPT_S = 20.0
 """How long after a call its transcript is waited for: the server writes it when the stream has ended."""
+
+FOLDER_S = 3.0
+"""How long the call's folder is waited for. It is there since the call began, unless the server is elsewhere."""
 
 
 class Simulation(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,10 +83,11 @@ async def run_simulation(simulation: Simulation, console: Console) -> Simulation
 
 async def _call(rendering: Rendering, target: Target) -> Verdict:
     async def find_transcript(call_sid: str) -> Transcript | None:
-        deadline_s = time.monotonic() + TRANSCRIPT_S
+        ended_s = time.monotonic()
         files = call_files(target.data_dir, call_sid)
         while (transcript := read_transcript(files)) is None or not transcript.is_complete:
-            if time.monotonic() > deadline_s:
+            longest_s = TRANSCRIPT_S if files.folder.is_dir() else FOLDER_S
+            if time.monotonic() > ended_s + longest_s:
                 return transcript
             await asyncio.sleep(0.05)
         return transcript
