@@ -8,9 +8,12 @@ import pytest
 from fastapi import FastAPI, Query
 from pydantic import Field, TypeAdapter, ValidationError
 
-from voice_agent.rest.inputs import FIRST_MOMENT, LAST_MOMENT, WHOLE, Moment, Ordinal, RequestBody, SearchText
+from voice_agent.rest.inputs import FIRST_MOMENT, LAST_MOMENT, WHOLE, Moment, Name, Ordinal, RequestBody, SearchText
 
 MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
+
+
+NAME: TypeAdapter[str] = TypeAdapter(Name)
 
 
 class Inner(RequestBody):
@@ -75,6 +78,16 @@ def test_a_moment_is_read_in_utc(text: str, moment: datetime) -> None:
 def test_what_has_no_zone_or_is_a_count_of_seconds_is_no_moment(text: str) -> None:
     with pytest.raises(ValidationError):
         MOMENT.validate_python(text)
+
+
+def test_a_name_is_taken_without_blanks_around_it() -> None:
+    assert NAME.validate_python("\t Anna Ruiz\n") == "Anna Ruiz"
+
+
+@pytest.mark.parametrize("text", ["", " \t\r\n", "a" * 201, " " * 200 + "a"])
+def test_blanks_are_no_name_and_they_count(text: str) -> None:
+    with pytest.raises(ValidationError):
+        NAME.validate_python(text)
 
 
 @pytest.mark.parametrize(

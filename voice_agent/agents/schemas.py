@@ -11,10 +11,8 @@ from voice_agent.agents.documents import dialogue_from
 from voice_agent.agents.files import Agent
 from voice_agent.agents.model import AgentDefinition
 from voice_agent.errors import InvalidRequest
-from voice_agent.rest.inputs import LARGEST, WHOLE, RequestBody
+from voice_agent.rest.inputs import LARGEST, WHOLE, Name, RequestBody
 from voice_agent.storage.tables import AgentRow, AgentVersionRow, PhoneNumberRow
-
-Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
 
 LARGEST_DOCUMENT = 200_000
 """Characters of a definition or a dialogue."""

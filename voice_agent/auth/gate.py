@@ -42,7 +42,7 @@ _Token = Security(HTTPBearer(scheme_name="access_token", auto_error=False))
 _Key = Security(APIKeyHeader(name=API_KEY_HEADER, scheme_name="api_key", auto_error=False))
 
 
-def _declared(
+async def _declared(
     _token: Annotated[HTTPAuthorizationCredentials | None, _Token], _key: Annotated[str | None, _Key]
 ) -> None:
     """Tell the OpenAPI document which credentials there are; `Gate.identify` reads them."""

@@ -13,7 +13,6 @@ from voice_agent.auth.schemas import (
     ApiKeyMade,
     ApiKeyOut,
     AuditOut,
-    AuditQuery,
     Invitation,
     Me,
     MemberOut,
@@ -26,6 +25,7 @@ from voice_agent.auth.schemas import (
     RoleChange,
     SignIn,
     TokensOut,
+    audit_filter,
 )
 from voice_agent.auth.service import IdentityService, StolenToken, Tokens
 from voice_agent.errors import NotFound
@@ -219,12 +219,12 @@ def _audit_router(gate: Gate, transactions: Transactions) -> APIRouter:
     async def list_audit_log(
         principal: Reader,
         session: Reading,
-        chosen: Annotated[AuditQuery, Depends()],
+        chosen: Annotated[audit.AuditFilter, Depends(audit_filter)],
         limit: Limit = DEFAULT_LIMIT,
         cursor: CursorText = None,
     ) -> Page[AuditOut]:
         """List who did what, newest first."""
-        rows = await audit.page(session, principal.org_id, chosen.filter(), before=place(cursor), limit=limit + 1)
+        rows = await audit.page(session, principal.org_id, chosen, before=place(cursor), limit=limit + 1)
         return Page[AuditOut].of(rows, limit, AuditOut.of)
 
     return router

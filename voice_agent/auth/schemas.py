@@ -9,12 +9,11 @@ from pydantic import BaseModel, Field, StringConstraints
 
 from voice_agent.auth.audit import AuditFilter
 from voice_agent.auth.principal import Permission, Role
-from voice_agent.rest.inputs import WHOLE, Moment, RequestBody, SearchText
+from voice_agent.rest.inputs import WHOLE, Moment, Name, RequestBody, SearchText
 from voice_agent.storage.tables import ApiKeyRow, AuditRow, MembershipRow, OrganisationRow, UserRow
 
 Email = Annotated[str, StringConstraints(pattern=r"^[^@\s]{1,64}@[^@\s]{1,255}$", max_length=320)]
 Password = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
 Token = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
 
@@ -178,21 +177,14 @@ class ApiKeyMade(ApiKeyOut):
     key: str = Field("", description="The key itself: shown now and never again.")
 
 
-class AuditQuery:
-    """Which entries of the audit log."""
-
-    def __init__(
-        self,
-        action: Annotated[SearchText, Query(max_length=40, description="An action, or how it begins: `agent.`.")] = "",
-        actor_id: Annotated[UUID | None, Query(description="Who did it: a user or an API key.")] = None,
-        since: Annotated[Moment | None, Query(description="From this moment on.")] = None,
-        until: Annotated[Moment | None, Query(description="Before this moment.")] = None,
-    ) -> None:
-        self._filter = AuditFilter(action=action, actor_id=actor_id, since=since, until=until)
-
-    def filter(self) -> AuditFilter:
-        """Return what was asked for."""
-        return self._filter
+async def audit_filter(
+    action: Annotated[SearchText, Query(max_length=40, description="An action, or how it begins: `agent.`.")] = "",
+    actor_id: Annotated[UUID | None, Query(description="Who did it: a user or an API key.")] = None,
+    since: Annotated[Moment | None, Query(description="From this moment on.")] = None,
+    until: Annotated[Moment | None, Query(description="Before this moment.")] = None,
+) -> AuditFilter:
+    """Return which entries of the audit log are asked for. Not a plain function: those run in a thread each."""
+    return AuditFilter(action=action, actor_id=actor_id, since=since, until=until)
 
 
 class AuditOut(BaseModel):

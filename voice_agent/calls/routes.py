@@ -224,7 +224,7 @@ def _order(body: NewCall) -> CallOrder:
     )
 
 
-def _filter(
+async def _filter(
     state: Annotated[list[CallState] | None, Query()] = None,
     outcome: Annotated[list[Outcome] | None, Query()] = None,
     direction: Annotated[str, Query(pattern="^(inbound|outbound)?$")] = "",

@@ -16,6 +16,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     StringConstraints,
     model_validator,
 )
@@ -28,6 +29,7 @@ LARGEST = 2**31 - 1
 FIRST_MOMENT = datetime.min.replace(tzinfo=UTC)
 LAST_MOMENT = datetime.max.replace(tzinfo=UTC)
 
+_BLANKS = " \t\r\n"
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 
 
@@ -60,6 +62,13 @@ def _in_utc(moment: datetime) -> datetime:
     except OverflowError:  # on the first or the last day that there is: in UTC it is another one
         return FIRST_MOMENT if moment.year == FIRST_MOMENT.year else LAST_MOMENT
 
+
+def _trimmed(text: str) -> str:
+    return text.strip(_BLANKS)
+
+
+Name = Annotated[str, Field(max_length=200, pattern=r"[^ \t\r\n]"), AfterValidator(_trimmed)]
+"""What people call something: not only blanks, which are taken off its ends."""
 
 WHOLE = BeforeValidator(_whole)
 """Goes after a whole number's bounds in the `Annotated` of a body's field."""
