@@ -9,6 +9,7 @@
     ├── MediaStreamError         the Twilio socket could not be served
     ├── CarrierError             the carrier's REST interface refused or failed
     ├── DatabaseUnavailable      the database cannot be reached or does not answer
+    ├── HolderUnreachable        the process that holds a call does not answer
     ├── StorageError             recordings and exports cannot be kept or read
     │   └── FileNotStored        there is no such file
     ├── RequestError             the API cannot do what it was asked
