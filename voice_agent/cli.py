@@ -116,9 +116,9 @@ def openapi(
 @app.command()
 def demo(
     json: Annotated[Path | None, typer.Option(help="Write the figures and where the files lie to this file.")] = None,
-    data_dir: Annotated[Path, typer.Option(help="Folder of the recording, transcript and event log.")] = Path(
-        "data/demo"
-    ),
+    data_dir: Annotated[
+        Path, typer.Option(help="Each run has a folder in it, with recording, transcript and event log.")
+    ] = Path("data/demo"),
 ) -> None:
     """Hear an agent hold a call: no account, no server, no configuration. Exit code 1 where it did not go well."""
     _end(_load("sandbox.commands").demo(data_dir, json))

@@ -6,6 +6,7 @@ what it has started.
 
 import asyncio
 import signal
+import time
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import TypeVar
@@ -17,13 +18,17 @@ from voice_agent.sandbox.demo.api_view import api_view, how_to_ask
 from voice_agent.sandbox.demo.run import broken_promises, run_demo, summary
 from voice_agent.sandbox.simulate import Simulation, run_simulation
 
+RUN_NAME = "%Y%m%d-%H%M%S"
+"""Local time. Each demo has a folder, and so a database, of its own: the list shows its call and no other."""
+
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def demo(data_dir: Path, json_file: Path | None) -> int:
-    """Run the demo; return the exit code."""
+    """Run the demo in a new folder of `data_dir`; return the exit code."""
     console = Console(highlight=False)
-    held = run_until_signalled(run_demo(data_dir.absolute(), console))
+    folder = data_dir / time.strftime(RUN_NAME)
+    held = run_until_signalled(run_demo(folder.absolute(), console))
     _write(json_file, held.report.as_json())
     console.print()
     console.print(summary(held))
@@ -40,7 +45,8 @@ def demo(data_dir: Path, json_file: Path | None) -> int:
     for check in held.verdict.checks:
         if check.is_met is False:
             console.print(f"Expected {check.name}: {check.wanted}; found: {check.found}.", style="yellow", markup=False)
-    console.print("\n".join(("", *how_to_ask(data_dir))), soft_wrap=True, markup=False)
+    if held.seen is not None:
+        console.print("\n".join(("", *how_to_ask(folder))), soft_wrap=True, markup=False)
     broken = list(broken_promises(held.report, held.fault))
     for sentence in broken:
         console.print(f"The demo failed: {sentence}", style="bold red", markup=False)

@@ -34,11 +34,11 @@ def start(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
 
 
 def processes_in(folder: Path) -> list[psutil.Process]:
-    """Return the processes that work in a folder: the server works in the demo's data folder."""
+    """Return the processes that work in a folder: the server works in the run's folder, inside the demo's."""
     found = []
     for process in psutil.process_iter():
         try:
-            if process.cwd() == str(folder):
+            if Path(process.cwd()).is_relative_to(folder):
                 found.append(process)
         except psutil.Error:
             continue
@@ -78,7 +78,8 @@ def test_the_demo_does_what_it_promises(tmp_path: Path) -> None:
     assert set(seen["loudness_db"]) == {"caller", "agent"}
     assert None not in seen["loudness_db"].values()
     log, transcript = Path(report["event_log"]), json.loads(Path(report["transcript"]).read_bytes())
-    assert log.is_relative_to(data_dir)
+    (folder,) = data_dir.iterdir()
+    assert log.is_relative_to(folder)
     assert replay(log).difference is None
     assert transcript["is_complete"]
     assert "booked in" in " ".join(entry.get("text", "") for entry in transcript["entries"])
@@ -86,7 +87,7 @@ def test_the_demo_does_what_it_promises(tmp_path: Path) -> None:
     with wave.open(report["recording"]) as recording:
         assert recording.getnchannels() == 2
         assert recording.getnframes() > 30 * recording.getframerate()
-    assert CANARY not in output + (data_dir / "server.log").read_text("utf-8")
+    assert CANARY not in output + (folder / "server.log").read_text("utf-8")
     assert processes_in(data_dir) == []
 
 
