@@ -11,9 +11,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from dbos import DBOS
 from sqlalchemy import URL, make_url, text
+from sqlalchemy.exc import OperationalError
 
 from tests.jobs.world import until
-from voice_agent.errors import SettingsError
+from voice_agent.errors import DatabaseUnavailable, SettingsError
 from voice_agent.jobs.engine import CLAIMING_THREAD, JobEngine, JsonSerializer, engine_url
 from voice_agent.jobs.model import EngineState, Run
 from voice_agent.storage.database import Database
@@ -175,6 +176,37 @@ async def test_stopping_leaves_no_thread_and_another_can_start(sqlite_url: URL) 
 
     left = [t.name for t in set(threading.enumerate()) - before if not t.name.startswith("asyncio")]
     assert left == []
+
+
+async def test_another_can_start_where_whoever_stopped_it_was_cancelled(sqlite_url: URL) -> None:
+    opened = JobEngine(sqlite_url, Work(), slot="0", at_once=1, poll_s=0.03, recoveries=5)
+    await opened.start()
+    stopping = asyncio.create_task(opened.stop())
+    await asyncio.sleep(0)
+    stopping.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await stopping
+    async with engine(sqlite_url, Work()) as another:
+        assert await another.running() == {}
+
+
+async def test_f40_another_can_start_where_it_stopped_without_its_database(
+    sqlite_url: URL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    destroy = DBOS.destroy
+
+    def fail(**options: bool) -> None:
+        destroy(**options)
+        raise OperationalError("", {}, ConnectionError("away"))
+
+    opened = JobEngine(sqlite_url, Work(), slot="0", at_once=1, poll_s=0.03, recoveries=5)
+    await opened.start()
+    with monkeypatch.context() as patch:
+        patch.setattr(DBOS, "destroy", fail)
+        with pytest.raises(DatabaseUnavailable):
+            await opened.stop()
+    async with engine(sqlite_url, Work()) as another:
+        assert await another.running() == {}
 
 
 async def test_a_start_that_fails_leaves_nothing(unused_tcp_port: int) -> None:

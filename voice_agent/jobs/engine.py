@@ -158,19 +158,23 @@ class JobEngine:
 
     async def stop(self) -> None:
         """Break off what runs, and leave no thread."""
-        await _in_thread(self._destroy)
-        self._log.close()
-        JobEngine._is_taken = False
+        try:
+            await _in_thread(self._destroy)
+        finally:  # also where the database was lost meanwhile, or whoever stops is stopped: it has ended all the same
+            self._log.close()
+            JobEngine._is_taken = False
 
     def _destroy(self) -> None:
         self._fail_fast()
-        if self._dbos is not None:
-            _end_claims(self._dbos)
-        DBOS.destroy(destroy_registry=True)
-        self._dbos = None
-        if self._tables is not None:
-            self._tables.dispose()
-            self._tables = None
+        try:
+            if self._dbos is not None:
+                _end_claims(self._dbos)
+            DBOS.destroy(destroy_registry=True)
+        finally:
+            self._dbos = None
+            if self._tables is not None:
+                self._tables.dispose()
+                self._tables = None
 
     # --- runs -------------------------------------------------------------------------------------------------
     async def enqueue(self, runs: Sequence[Run]) -> None:
