@@ -18,7 +18,7 @@ from voice_agent.sandbox.demo.screen import TIME_WIDTH, WHO_WIDTH, arguments_of,
 
 STYLES = {"agent": "green", "caller": "cyan", "tool": "magenta", "keys": "cyan"}
 
-LAST_WORDS = 6
+LAST_WORDS = 5
 SHOWN_OF_DIGEST = 16
 PROGRAM = "voice-agent"
 
