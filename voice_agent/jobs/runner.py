@@ -155,8 +155,10 @@ class JobRunner:
                 self._refusal = None
                 self._is_decided.set()
         finally:
-            await engine.stop()
-            await self._performer.abandon(within_s=times.close_s)
+            try:
+                await engine.stop()
+            finally:
+                await self._performer.abandon(within_s=times.close_s)
 
     async def _start_over(self, engine: JobEngine) -> None:
         """Find at once what a killed process had not passed on, where no other can be about to."""
