@@ -64,6 +64,14 @@ def test_an_agent_that_no_database_keeps_is_refused() -> None:
             fill(AgentVersionRow(), Agent(msgspec.structs.replace(agent.definition, prompt=prompt)))
 
 
+@pytest.mark.parametrize("name", ["", "a" * 201])
+def test_an_agent_has_a_name_that_a_column_holds(name: str) -> None:
+    document = msgspec.yaml.decode(to_yaml(load_agent()))
+    document["definition"]["name"] = name
+    with pytest.raises(AgentDefinitionError, match=r"length.*name"):
+        from_yaml(msgspec.yaml.encode(document))
+
+
 def test_a_row_of_another_release_says_so() -> None:
     row = AgentVersionRow(definition={"name": "x"}, dialogue=None)
     with pytest.raises(AgentDefinitionError, match="language"):

@@ -69,7 +69,7 @@ class RecordingRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 class AgentDefinition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Everything that makes one agent different from another."""
 
-    name: str
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
     language: Language
     prompt: str
     """Instructions for the language model."""

@@ -83,7 +83,7 @@ def _looking_router(agents: AgentService, gate: Gate, transactions: Transactions
 
     @router.get("/agents/{agent_id}/versions/{number}/difference/{other}")
     async def compare_agent_versions(
-        principal: Reader, agent_id: UUID, number: Ordinal, other: int, session: Reading
+        principal: Reader, agent_id: UUID, number: Ordinal, other: Ordinal, session: Reading
     ) -> list[FieldChange]:
         """Return what differs between a version and another one."""
         old = await agents.find_version(session, principal.org_id, agent_id, number)

@@ -5,14 +5,27 @@ from typing import Annotated, Any, Self
 from uuid import UUID
 
 from fastapi import Query
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
 from voice_agent.auth.audit import AuditFilter
 from voice_agent.auth.principal import Permission, Role
 from voice_agent.rest.inputs import WHOLE, Moment, Name, RequestBody, SearchText
 from voice_agent.storage.tables import ApiKeyRow, AuditRow, MembershipRow, OrganisationRow, UserRow
 
-Email = Annotated[str, StringConstraints(pattern=r"^[^@\s]{1,64}@[^@\s]{1,255}$", max_length=320)]
+LONGEST_ADDRESS = 320
+
+
+def _kept(address: str) -> str:
+    if len(address.lower()) > LONGEST_ADDRESS:  # a capital İ is two small characters
+        raise ValueError(f"an address has at most {LONGEST_ADDRESS} characters")
+    return address
+
+
+Email = Annotated[
+    str,
+    StringConstraints(pattern=r"^[^@\s]{1,64}@[^@\s]{1,255}$", max_length=LONGEST_ADDRESS),
+    AfterValidator(_kept),
+]
 Password = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Token = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
