@@ -68,8 +68,11 @@ CONFIG = schemathesis.Config.from_dict(
     }
 )
 SCHEMA = schemathesis.openapi.from_path(DOCUMENT, config=CONFIG)
+CHAINED = schemathesis.openapi.from_path(DOCUMENT, config=CONFIG)
+"""Schemathesis writes into it what leads from one operation to another."""
+
 SERVED = Served()
-SCHEMA.app = SERVED
+SCHEMA.app = CHAINED.app = SERVED
 
 EXAMINED = settings(
     max_examples=int(EXAMPLES or 15),
@@ -138,3 +141,19 @@ def test_an_operation_keeps_its_contract(
     put_known_keys(case, stored.keys)
 
     case.call_and_validate(headers=owner)
+
+
+def test_what_one_operation_makes_the_next_ones_find_change_and_lose(owner: dict[str, str]) -> None:
+    class Chain(CHAINED.as_state_machine()):
+        def get_call_kwargs(self, case):
+            return {"headers": owner}
+
+        def validate_response(self, response, case, additional_checks=None, **kwargs):
+            done[(case.operation.label, response.status_code)] += 1
+            case.validate_response(response, headers=owner, transport_kwargs=kwargs, recorder=self.recorder)
+    import collections
+    done = collections.Counter()
+    try:
+        Chain.run(settings=settings(EXAMINED, max_examples=int(EXAMPLES or 40), stateful_step_count=12))
+    finally:
+        for k, v in sorted(done.items()): print(k, v)
