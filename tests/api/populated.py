@@ -6,6 +6,7 @@ The organisation is stored once and each test serves a copy of its database, so 
 import asyncio
 import shutil
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -100,6 +101,7 @@ class Served:
     def __init__(self) -> None:
         self.stored: Populated | None = None
         self.folder = Path()
+        self._copies = count()
         self._world: ApiWorld | None = None
 
     @property
@@ -109,7 +111,7 @@ class Served:
 
     def turn_to(self, stored: Populated, folder: Path) -> None:
         """Serve a copy of an SQLite database from the next opening on."""
-        copy = folder / "copy.db"
+        copy = folder / f"{next(self._copies)}.db"
         shutil.copy(str(stored.url.database), copy)
         self.stored = Populated(url=stored.url.set(database=str(copy)), keys=stored.keys, owner=stored.owner)
         self.folder = folder
