@@ -204,4 +204,7 @@ async def test_agents_and_numbers_of_others_are_not_there(world: ApiWorld) -> No
     assert (await world.ask("PATCH", f"/phone-numbers/{number}", stranger, bind)).status_code == 404
     assert (
         await world.ask("POST", "/phone-numbers", stranger, {"e164": "+34910000098", "agent_id": key})
-    ).status_code == 404
+    ).status_code == 422
+    own = (await world.ask("GET", "/phone-numbers", stranger)).json()[0]["id"]
+    answer = await world.ask("PATCH", f"/phone-numbers/{own}", stranger, {"agent_id": key})
+    assert (answer.status_code, answer.json()["detail"]) == (422, "agent_id: there is no such agent")

@@ -30,7 +30,8 @@ KEY = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 EXAMPLES = os.environ.get("SCHEMA_EXAMPLES", "")
 
 RULES_BEYOND_A_SCHEMA = {
-    "add_phone_number": "numbers that can exist",
+    "add_phone_number": "numbers that can exist, agents that there are",
+    "bind_phone_number": "agents that there are",
     "create_agent": "an agent's definition is checked as a whole",
     "edit_agent_draft": "likewise",
     "import_agent": "a document in YAML",

@@ -24,11 +24,10 @@ class NumberService:
         self._clock = clock
 
     async def add(self, session: AsyncSession, principal: Principal, number: PhoneNumberRow) -> PhoneNumberRow:
-        """Make a number the organisation's. Raises Conflict for one in use, NotFound for an unknown agent."""
+        """Make a number the organisation's. Raises Conflict for one in use, InvalidRequest for an unknown agent."""
         if await repository.phone_number(session, number.e164) is not None:
             raise Conflict("this number is in use already")
-        if number.agent_id is not None:
-            await self._agents.find(session, principal.org_id, number.agent_id)
+        await self._check_agent(session, principal.org_id, number.agent_id)
         number.org_id, number.created_at = principal.org_id, self._clock()
         session.add(number)
         await session.flush()
@@ -38,10 +37,9 @@ class NumberService:
     async def bind(
         self, session: AsyncSession, principal: Principal, number_id: UUID, *, agent_id: UUID | None, label: str
     ) -> PhoneNumberRow:
-        """Say who answers a number. Raises NotFound."""
+        """Say who answers a number. Raises NotFound for an unknown number, InvalidRequest for an unknown agent."""
         number = await self._number(session, principal.org_id, number_id)
-        if agent_id is not None:
-            await self._agents.find(session, principal.org_id, agent_id)
+        await self._check_agent(session, principal.org_id, agent_id)
         number.agent_id, number.label = agent_id, label
         await self._audit(session, principal, "number.bind", number)
         return number
@@ -68,6 +66,14 @@ class NumberService:
         if wanted and wanted not in numbers:
             raise InvalidRequest("from: is none of the organisation's numbers")
         return wanted or numbers[0]
+
+    async def _check_agent(self, session: AsyncSession, org_id: UUID, agent_id: UUID | None) -> None:
+        if agent_id is None:
+            return
+        try:
+            await self._agents.find(session, org_id, agent_id)
+        except NotFound:  # which would say that the number is not there
+            raise InvalidRequest("agent_id: there is no such agent") from None
 
     async def _number(self, session: AsyncSession, org_id: UUID, number_id: UUID) -> PhoneNumberRow:
         number = await session.get(PhoneNumberRow, number_id)

@@ -171,7 +171,7 @@ def _numbers_router(numbers: NumberService, gate: Gate, transactions: Transactio
         """List the organisation's numbers; calls show the first one where none is named."""
         return [NumberOut.of(row) for row in await repository.phone_numbers(session, principal.org_id)]
 
-    @router.post("", status_code=status.HTTP_201_CREATED, responses=refusals(404, 409))
+    @router.post("", status_code=status.HTTP_201_CREATED, responses=refusals(409))
     async def add_phone_number(principal: Writer, body: NewNumber, session: Writing) -> NumberOut:
         """Make a number the organisation's. In Twilio its voice webhook has to be this server's."""
         country = numbers.country_of(body.e164)
