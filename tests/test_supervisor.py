@@ -9,10 +9,12 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from tests.contracts.eventually import eventually
 from voice_agent import supervisor as module
-from voice_agent.settings import AREAS, JobsSettings, ServerSettings, Settings, variable_name
+from voice_agent.settings import AREAS, JobsSettings, ServerSettings, Settings, StorageSettings, variable_name
 from voice_agent.supervisor import Supervisor, worker_environment
 
 URL = "http://127.0.0.1:1"
@@ -52,8 +54,8 @@ def listener() -> Iterator[socket.socket]:
 
 
 class Parent:
-    def __init__(self, listener: socket.socket, script: str) -> None:
-        settings = Settings(server=ServerSettings(drain_s=60.0))
+    def __init__(self, listener: socket.socket, script: str, storage: StorageSettings | None = None) -> None:
+        settings = Settings(server=ServerSettings(drain_s=60.0), storage=storage or StorageSettings())
         self.announced: list[str] = []
         self.supervisor = Supervisor(listener, URL, settings, 2, command=(sys.executable, "-c", script))
         self.task = asyncio.create_task(self.supervisor.run(self.announced.append))
@@ -79,6 +81,17 @@ async def parent(listener: socket.socket) -> AsyncIterator[Parent]:
 async def test_it_is_ready_once_all_workers_are(parent: Parent) -> None:
     assert parent.announced == [URL]
     assert len(set(parent.supervisor.pids)) == 2
+
+
+@pytest.mark.parametrize(("url", "is_warned"), [("", True), ("redis://127.0.0.1:1", False)])
+async def test_workers_that_cannot_tell_each_other_of_their_calls_are_warned_of(
+    listener: socket.socket, url: str, is_warned: bool
+) -> None:
+    with capture_logs() as entries:
+        parent = Parent(listener, GOOD, StorageSettings(redis_url=SecretStr(url)))
+        await parent.ready()
+        await parent.end()
+    assert ("workers_share_nothing" in {entry["event"] for entry in entries}) is is_warned
 
 
 async def test_f47_a_worker_that_is_killed_is_started_again(parent: Parent) -> None:

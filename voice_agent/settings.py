@@ -200,7 +200,7 @@ class StorageSettings(_Area):
         description="postgresql://… or sqlite:///…. Port 6543 counts as Supabase's transaction pooler, where nothing "
         "is prepared. Empty: SQLite in DATA_DIR.",
     )
-    redis_url: Secret = Field(_NO_SECRET, description="Redis for the cache shared by processes. Empty: in process.")
+    redis_url: Secret = Field(_NO_SECRET, description="Redis for what processes share: cache, limits, live events.")
     files: Literal["local", "supabase", "s3"] = Field("local", description="Where recordings and exports are kept.")
     files_bucket: str = Field("voice-agent", description="Bucket of Supabase Storage or S3; it must exist.")
 

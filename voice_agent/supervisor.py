@@ -79,6 +79,8 @@ class Supervisor:
 
     async def run(self, on_listening: OnListening | None = None) -> None:
         """Keep the workers running until they have ended because they were told to."""
+        if not self._settings.storage.redis_url.get_secret_value():
+            log.warning("workers_share_nothing", why="without REDIS_URL each limits, and tells of, its own calls alone")
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._end, number)

@@ -76,6 +76,16 @@ async def test_so_many_at_once_that_they_are_lost_do_not_end_it() -> None:
     assert there.done == [("CA1", "pause_recording")]
 
 
+async def test_what_another_release_asks_for_is_left_to_it() -> None:
+    bus = InProcessBus()
+    here, there = Process(bus), Process(bus, "CA1")
+    async with open_(here, there):
+        bus.publish("holders", b'{"id":"1","answer_to":"x","call_sid":"CA1","command":"sing"}')
+        bus.publish("holders", b"garbage")
+        await here.holders.ask("CA1", "pause_recording")
+    assert there.done == [("CA1", "pause_recording")]
+
+
 async def test_across_processes_by_redis(redis_url: str) -> None:
     mine, theirs = RedisBus(redis_url), RedisBus(redis_url)
     await mine.open()

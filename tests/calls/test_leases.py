@@ -87,8 +87,9 @@ async def test_a_call_that_is_stored_later_is_held_from_then_on(database: Databa
 
 async def test_an_end_that_is_meant_is_written_down(database: Database, leases: Leases) -> None:
     call = await a_stored_call(database, call_sid=ONE)
-    await leases.mark_ended_by_us(ONE)
-    assert (await reread(database, call.id)).is_ended_by_us
+    await leases.mark_ended_by_us(ONE, "agent_hung_up")
+    stored = await reread(database, call.id)
+    assert (stored.is_ended_by_us, stored.end_reason) == (True, "agent_hung_up")
 
 
 async def test_f40_a_database_that_is_away_ends_no_call_and_holds_no_end_up(
@@ -101,7 +102,7 @@ async def test_f40_a_database_that_is_away_ends_no_call_and_holds_no_end_up(
     postgres.stop()
     try:
         leases.take(ONE)
-        await leases.mark_ended_by_us(ONE)
+        await leases.mark_ended_by_us(ONE, "agent_hung_up")
         await eventually(lambda: ONE in leases._new)
     finally:
         postgres.start()

@@ -86,11 +86,11 @@ async def test_a_call_that_the_agent_ended_was_not_ended_by_its_caller(world: Wo
     call = await a_stored_call(world.database)
     await world.take(*(receipt(status, call_id=call.id) for status in LIFE[:-1]))
     async with world.database.write() as session:
-        await repository.mark_ended_by_us(session, SID)
+        await repository.mark_ended_by_us(session, SID, "transferred")
 
     await world.take(receipt(LIFE[-1], call_id=call.id))
 
-    assert (await reread(world.database, call.id)).end_reason == "agent_hung_up"
+    assert (await reread(world.database, call.id)).end_reason == "transferred"
 
 
 async def test_a_call_is_followed_to_its_end(world: World) -> None:

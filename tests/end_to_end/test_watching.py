@@ -18,6 +18,8 @@ from voice_agent.auth.service import owner_of
 from voice_agent.sandbox.callers.scenario import Say, WaitForAgent
 from voice_agent.storage.tables import OrganisationRow
 
+ASK_AGAIN_S = 0.05
+
 Heard = Callable[[dict[str, Any]], Awaitable[None]]
 
 
@@ -109,7 +111,7 @@ async def filed(client: aiohttp.ClientSession, call_id: str) -> dict[str, Any]:
                 call: dict[str, Any] = await answer.json()
             if [each["state"] for each in call["recordings"]] == ["stored"]:
                 return call
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(ASK_AGAIN_S)
 
 
 async def recording(

@@ -5,7 +5,7 @@ from math import inf, nan
 
 import pytest
 
-from voice_agent.storage.storable import why_not_storable
+from voice_agent.storage.storable import storable, why_not_storable
 
 
 @pytest.mark.parametrize("value", ["a\0b", "\ud800", nan, inf, -inf])
@@ -28,3 +28,9 @@ def test_a_thousand_levels_are_no_trouble() -> None:
 @pytest.mark.parametrize("value", ["", "ñ 😀 \x01\x7f", 10**400, True, None, 1.5, [], {"a": [1, 2.5, "x"]}])
 def test_everything_else_is_well(value: object) -> None:
     assert not why_not_storable(value)
+
+
+@pytest.mark.parametrize(("text", "kept"), [("a\0b", "ab"), ("a\ud83d", "a?"), ("ñ 😀", "ñ 😀"), ("", "")])
+def test_a_text_that_nobody_can_write_again_is_kept_without_it(text: str, kept: str) -> None:
+    assert storable(text) == kept
+    assert not why_not_storable(storable(text))

@@ -29,10 +29,9 @@ from uuid import UUID
 
 import msgspec
 import structlog
-from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from voice_agent.calls import repository
+from voice_agent.calls import recording_rows, repository
 from voice_agent.calls.ports import Carrier, CarrierRecording
 from voice_agent.calls.recording_files import (
     LARGEST_BYTES,
@@ -128,7 +127,11 @@ class CarrierRecordings:
 
     async def _write_down(self, session: AsyncSession, call: CallRow, told: CarrierRecording) -> bool:
         """Have a row say what was told; return whether that is news."""
-        row = await _row(session, told.recording_sid) if told.recording_sid else await _any_row(session, call.id)
+        row = (
+            await recording_rows.of_carrier_sid(session, told.recording_sid)
+            if told.recording_sid
+            else await recording_rows.first_of_carrier(session, call.id)
+        )
         if row is not None and row.call_id != call.id:
             log.warning("carrier_recording_of_another_call", call_id=str(call.id), recording_sid=told.recording_sid)
             return False
@@ -139,7 +142,7 @@ class CarrierRecordings:
                 org_id=call.org_id,
                 call_id=call.id,
                 kind="carrier",
-                segment=await _carrier_rows(session, call.id),
+                segment=await recording_rows.count_of_carrier(session, call.id),
                 carrier_sid=told.recording_sid or None,
                 created_at=self._clock(),
             )
@@ -172,7 +175,7 @@ class CarrierRecordings:
 
     async def _fetch(self, wanted: RecordingToFetch) -> None:
         async with self._database.read() as session:
-            row = await _row(session, wanted.recording_sid)
+            row = await recording_rows.of_carrier_sid(session, wanted.recording_sid)
         if row is None:
             await self._forget(wanted)
             return
@@ -214,7 +217,7 @@ class CarrierRecordings:
         """Say that a recording is stored; False where its call was erased meanwhile."""
         async with self._database.write() as session:
             await repository.locked(session, wanted.call_id)
-            row = await _row(session, wanted.recording_sid)
+            row = await recording_rows.of_carrier_sid(session, wanted.recording_sid)
             if row is None:
                 return False
             for name, value in stored.columns(_shortcoming(stored.sound, row.duration_s)).items():
@@ -230,7 +233,7 @@ class CarrierRecordings:
     async def _give_up(self, wanted: RecordingToFetch, error: Exception) -> None:
         said = str(error) if isinstance(error, VoiceAgentError) else type(error).__name__
         async with self._database.write() as session:
-            row = await _row(session, wanted.recording_sid)
+            row = await recording_rows.of_carrier_sid(session, wanted.recording_sid)
             is_lost = row is not None and row.state != "stored"
             if row is not None and is_lost:
                 row.state, row.reason = "failed", f"it could not be fetched: {said}"[:200]
@@ -255,11 +258,8 @@ class CarrierRecordings:
             await self._ask_for(call, is_over=call.ended_at is None or call.ended_at < now - timedelta(seconds=LOST_S))
 
     async def _give_up_pending(self, before: datetime) -> None:
-        query = select(RecordingRow).where(
-            RecordingRow.state == "pending", RecordingRow.kind == "carrier", RecordingRow.created_at < before
-        )
         async with self._database.write() as session:
-            for row in await session.scalars(query.with_for_update(skip_locked=True)):
+            for row in await recording_rows.pending_of_carrier(session, before):
                 row.state, row.reason = "failed", "it was not fetched within a day"
                 log.error("carrier_recording_lost", recording_sid=row.carrier_sid, call_id=str(row.call_id))
 
@@ -278,21 +278,6 @@ class CarrierRecordings:
             if locked is not None:
                 for told in found:
                     await self.note(session, locked, told)
-
-
-async def _row(session: AsyncSession, recording_sid: str) -> RecordingRow | None:
-    query = select(RecordingRow).where(RecordingRow.carrier_sid == recording_sid)
-    return await session.scalar(query.execution_options(populate_existing=True))
-
-
-async def _any_row(session: AsyncSession, call_id: UUID) -> RecordingRow | None:
-    query = select(RecordingRow).where(RecordingRow.call_id == call_id, RecordingRow.kind == "carrier")
-    return (await session.scalars(query.order_by(RecordingRow.segment))).first()
-
-
-async def _carrier_rows(session: AsyncSession, call_id: UUID) -> int:
-    query = select(func.count()).where(RecordingRow.call_id == call_id, RecordingRow.kind == "carrier")
-    return (await session.execute(query)).scalar_one()
 
 
 def _reason(told: CarrierRecording) -> str:

@@ -14,6 +14,7 @@ import msgspec
 from sqlalchemy import delete, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from voice_agent.calls import recording_rows
 from voice_agent.calls.model import FINAL
 from voice_agent.storage.tables import (
     CallRow,
@@ -46,7 +47,7 @@ class ErasedFiles(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 async def erase(session: AsyncSession, call: CallRow, *, now: datetime) -> ErasedFiles:
     """Delete a call's content; return what is left to delete outside of the database."""
-    recordings = (await session.scalars(select(RecordingRow).where(RecordingRow.call_id == call.id))).all()
+    recordings = await recording_rows.of_call(session, call.id)
     files = ErasedFiles(
         call_sid=call.call_sid or "",
         keys=tuple(key for row in recordings for key in (row.storage_key, row.peaks_key) if key is not None),

@@ -27,10 +27,9 @@ from typing import Any, Literal
 
 import msgspec
 import structlog
-from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from voice_agent.calls import repository
+from voice_agent.calls import recording_rows, repository
 from voice_agent.calls.event_log import EventLog, LoggedEvent, read_event_log
 from voice_agent.calls.model import ACTIVE, CallState
 from voice_agent.calls.record import CallFiles, LatencyReport, call_segments
@@ -43,6 +42,7 @@ from voice_agent.pipeline.latency import LatencyTracker, TurnLatency
 from voice_agent.storage.database import Database
 from voice_agent.storage.files import StorageService
 from voice_agent.storage.ids import new_id
+from voice_agent.storage.storable import storable
 from voice_agent.storage.tables import CallRow, RecordingRow, TranscriptEntryRow, TurnLatencyRow
 
 log = structlog.get_logger(__name__)
@@ -224,11 +224,8 @@ class CallFiling:
     async def _recording(self, call: CallRow, segment: Segment) -> RecordingRow:
         """Return the recording's row, made where there is none yet."""
         number = segment.files.segment
-        query = select(RecordingRow).where(
-            RecordingRow.call_id == call.id, RecordingRow.kind == "stream", RecordingRow.segment == number
-        )
         async with self._database.write() as session:
-            row = await session.scalar(query)
+            row = await recording_rows.of_stream(session, call.id, number)
             if row is None:
                 row = RecordingRow(
                     id=new_id(),
@@ -305,8 +302,7 @@ async def _write_rows(session: AsyncSession, call: CallRow, segments: Sequence[S
     row = await repository.locked(session, call.id)
     if row is None or row.erased_at is not None or not segments:
         return
-    for table in (TranscriptEntryRow, TurnLatencyRow):
-        await session.execute(delete(table).where(table.call_id == call.id))
+    await repository.delete_transcript(session, call.id)
     began = segments[0].log.header.started_at
     entries = [
         _entry_row(call, entry, (segment.log.header.started_at - began).total_seconds())
@@ -330,16 +326,11 @@ def _entry_row(call: CallRow, entry: AnyEntry, offset_s: float) -> TranscriptEnt
         started_at=round(entry.started_at + offset_s, 3),
         ended_at=round(entry.ended_at + offset_s, 3),
         turn=getattr(entry, "turn", None),
-        text=_storable(text_of(entry)),
-        heard=_storable(entry.heard) if isinstance(entry, AgentSaid) and entry.heard is not None else None,
+        text=storable(text_of(entry)),
+        heard=storable(entry.heard) if isinstance(entry, AgentSaid) and entry.heard is not None else None,
         is_interrupted=isinstance(entry, AgentSaid) and entry.is_interrupted,
         details=details_of(entry),
     )
-
-
-def _storable(text: str) -> str:
-    """Return text that every database takes: Postgres has no NUL, and half a surrogate pair is no UTF-8."""
-    return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
 def _turn_rows(call: CallRow, segments: Sequence[Segment]) -> Iterator[TurnLatencyRow]:

@@ -70,16 +70,16 @@ class Leases:
         self._held.discard(call_sid)
         self._new.discard(call_sid)
 
-    async def mark_ended_by_us(self, call_sid: str) -> None:
-        """Write down that the call's end is meant, so that no process resumes it. Takes a second at most."""
+    async def mark_ended_by_us(self, call_sid: str, reason: str) -> None:
+        """Write down that the call's end is meant, and why, so that no process resumes it. Takes a second at most."""
         try:
-            await self._patience.wait_for(self._write_end(call_sid))
+            await self._patience.wait_for(self._write_end(call_sid, reason))
         except (DatabaseUnavailable, SQLAlchemyError, TimeoutError) as error:
             log.warning("ending_not_written", call_sid=call_sid, error=type(error).__name__)
 
-    async def _write_end(self, call_sid: str) -> None:
+    async def _write_end(self, call_sid: str, reason: str) -> None:
         async with self._database.write() as session:
-            await repository.mark_ended_by_us(session, call_sid)
+            await repository.mark_ended_by_us(session, call_sid, reason)
 
     async def _run(self) -> None:
         while True:

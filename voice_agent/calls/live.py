@@ -14,7 +14,7 @@ from voice_agent.calls.ledger import CallLedger
 from voice_agent.calls.live_feed import LiveFeed
 from voice_agent.calls.record import CallFiles, CallIdentity, CallRecord, call_files
 from voice_agent.calls.resumption import restored
-from voice_agent.calls.session import CallPlan, CallSession, CallSurroundings, Prepared
+from voice_agent.calls.session import CallPlan, CallSession, CallSurroundings, EndReason, Prepared
 from voice_agent.calls.spool import Spool
 from voice_agent.calls.stored_events import StoredCall, StoredEvents
 from voice_agent.errors import MediaStreamError
@@ -168,9 +168,9 @@ class LiveCalls:
             feed = self._feed.of_call(plan.stored.org_id, plan.stored.call_id, files.segment)
         return CallRecord(self._spool, files, identity, plan.settings, copy, is_recorded=plan.is_recorded, feed=feed)
 
-    async def _note_end(self, call_sid: str) -> None:
+    async def _note_end(self, call_sid: str, reason: EndReason) -> None:
         if self._ledger is not None:
-            await self._ledger.leases.mark_ended_by_us(call_sid)
+            await self._ledger.leases.mark_ended_by_us(call_sid, reason)
 
     def _forget(self, session: CallSession) -> None:
         # The files are handed over, and nobody may look at them before they are written.

@@ -223,7 +223,7 @@ class CallProcessor:
         repository.store_facts(call, after)
         is_ending = after.is_final and not before.is_final
         if is_ending and call.end_reason is None and after.answered_at is not None:
-            call.end_reason = "agent_hung_up" if call.is_ended_by_us else "caller_hung_up"
+            call.end_reason = "caller_hung_up"
         if is_ending or (after.is_final and (after.price, after.talk_s) != (before.price, before.talk_s)):
             await session.flush()
             await spending.settle(session, call, self._policy)

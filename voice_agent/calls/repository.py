@@ -5,7 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Select, and_, func, or_, select, tuple_, update
+from sqlalchemy import Select, and_, delete, func, or_, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -180,9 +180,10 @@ async def renew_leases(session: AsyncSession, worker: str, call_sids: Sequence[s
         )
 
 
-async def mark_ended_by_us(session: AsyncSession, call_sid: str) -> None:
-    """Note that the agent or the API means the call's stream to end: nobody is to resume it."""
-    await session.execute(update(CallRow).where(CallRow.call_sid == call_sid).values(is_ended_by_us=True))
+async def mark_ended_by_us(session: AsyncSession, call_sid: str, reason: str) -> None:
+    """Note that whoever holds a call means it to end, and why: nobody is to resume it. The last reason counts."""
+    meant = {"is_ended_by_us": True, "end_reason": reason}
+    await session.execute(update(CallRow).where(CallRow.call_sid == call_sid).values(meant))
 
 
 async def stale(session: AsyncSession, state: CallState, *, before: datetime, limit: int = 500) -> Sequence[CallRow]:
@@ -300,10 +301,10 @@ async def add_event_lines(session: AsyncSession, lines: Sequence[Mapping[str, ob
         await session.execute(insert(ConversationEventRow).on_conflict_do_nothing(), lines)
 
 
-async def recordings(session: AsyncSession, call_id: UUID) -> Sequence[RecordingRow]:
-    """Return the recordings of a call, ours before the carrier's."""
-    query = select(RecordingRow).where(RecordingRow.call_id == call_id).order_by(RecordingRow.kind.desc())
-    return (await session.scalars(query)).all()
+async def delete_transcript(session: AsyncSession, call_id: UUID) -> None:
+    """Delete a call's transcript and the timing of its turns, for those that take their place."""
+    for table in (TranscriptEntryRow, TurnLatencyRow):
+        await session.execute(delete(table).where(table.call_id == call_id))
 
 
 # --- money ----------------------------------------------------------------------------------------------------------

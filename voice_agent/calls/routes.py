@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from voice_agent.auth import audit
 from voice_agent.auth.gate import Gate
 from voice_agent.auth.principal import Permission, Principal
-from voice_agent.calls import repository
+from voice_agent.calls import recording_rows, repository
 from voice_agent.calls.model import CallState, Outcome
 from voice_agent.calls.repository import CallFilter
 from voice_agent.calls.schemas import (
@@ -146,7 +146,7 @@ def _looking_router(calls: CallService, gate: Gate, transactions: Transactions) 
             variables=call.variables,
             transcript=[TranscriptEntryOut.of(row) for row in await repository.transcript(session, call_id)],
             turns=[TurnOut.of(row) for row in await repository.latencies(session, call_id)],
-            recordings=[RecordingOut.of(row) for row in await repository.recordings(session, call_id)],
+            recordings=[RecordingOut.of(row) for row in await recording_rows.of_call(session, call_id)],
         )
 
     @router.get("/{call_id}/events")

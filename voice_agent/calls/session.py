@@ -7,6 +7,7 @@ meanwhile is kept, and heard then.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Literal
 from uuid import UUID
 
 import msgspec
@@ -35,6 +36,10 @@ MOST_EARLY_BYTES = 10 * RATE_HZ
 """Of the caller's audio, kept until the conversation begins."""
 
 MOST_EARLY_DIGITS = 64
+
+
+EndReason = Literal["agent_hung_up", "transferred", "transport_lost"]
+"""Why a call's end is meant by whoever holds it."""
 
 
 class StoredAs(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,8 +86,8 @@ class CallSurroundings(msgspec.Struct, frozen=True, kw_only=True):
     prepare: Callable[[StreamStarted], Awaitable[Prepared]]
     """Raises VoiceAgentError where the call cannot be held."""
 
-    note_end: Callable[[str], Awaitable[None]]
-    """Told of a call whose end is meant before it ends; takes a second at most and never raises."""
+    note_end: Callable[[str, EndReason], Awaitable[None]]
+    """Told of a call whose end is meant, and why, before it ends; takes a second at most and never raises."""
 
     on_ended: Callable[["CallSession"], None]
     """Told once all files are handed over."""
@@ -197,20 +202,20 @@ class CallSession:
     # --- CallControl ------------------------------------------------------------------------------------------
     async def hang_up(self) -> None:
         """End the call; where the carrier cannot be asked, end the stream, which ends the call too."""
-        await self._note_end()
+        await self._note_end("agent_hung_up")
         await self._ask_to_hang_up()
         self._connection.close()
 
     async def transfer(self, target: str) -> None:
         """Connect the caller to `target`; the stream ends with it. Raises CarrierError."""
-        await self._note_end()
+        await self._note_end("transferred")
         if self._prepared is not None:
             await self._prepared.plan.control.transfer(target)
 
     # --- inside -----------------------------------------------------------------------------------------------
-    async def _note_end(self) -> None:
+    async def _note_end(self, reason: EndReason) -> None:
         self.was_ended_by_us = True
-        await self._surroundings.note_end(self.call_sid)
+        await self._surroundings.note_end(self.call_sid, reason)
 
     async def _ask_to_hang_up(self) -> None:
         if self._prepared is None:
@@ -234,7 +239,7 @@ class CallSession:
             self._switch_recording(prepared.record)
             await self._converse(prepared, began_at)
             if self._is_lost:
-                await self._note_end()
+                await self._note_end("transport_lost")
                 await self._ask_to_hang_up()
         except (TimeoutError, VoiceAgentError) as error:
             log.error("call_not_held", call_sid=self.call_sid, error=f"{type(error).__name__}: {error}")

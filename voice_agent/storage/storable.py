@@ -32,6 +32,11 @@ def why_not_storable(value: object) -> str:
     return ""
 
 
+def storable(text: str) -> str:
+    """Return a text without what no database keeps, for what nobody can be asked to write again."""
+    return text.replace(NUL, "").encode("utf-8", "replace").decode()
+
+
 def _is_text(text: str) -> bool:
     try:
         text.encode()

@@ -49,8 +49,7 @@ class CallRow(Row):
     """How it ended: `calls.model.Outcome`."""
 
     end_reason: Mapped[Word | None]
-    """Who or what ended it: caller_hung_up, agent_hung_up, transferred, api, silence, too_long, provider_failed,
-    transport_lost, refused."""
+    """Who or what ended it: caller_hung_up, agent_hung_up, transferred, transport_lost, api, machine."""
 
     agent_version_id: Mapped[Reference | None] = mapped_column(
         ForeignKey("agent_version.id", ondelete="SET NULL"), index=True
