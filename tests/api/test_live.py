@@ -187,7 +187,17 @@ async def test_topics_are_counted(here: Console) -> None:
 
 
 @pytest.mark.parametrize(
-    "message", ["", "garbage", "[]", '{"subscribe": 7}', '{"listen": {}}', '{"subscribe": {"calls": 7}}', "x" * 20_000]
+    "message",
+    [
+        "",
+        "garbage",
+        '{"' + "ñ" * 200 + '": 7}',
+        "[]",
+        '{"subscribe": 7}',
+        '{"listen": {}}',
+        '{"subscribe": {"calls": 7}}',
+        "x" * 20_000,
+    ],
 )
 async def test_what_is_no_message_closes_the_socket(here: Console, message: str) -> None:
     org_id = await here.world.organisation()

@@ -44,6 +44,9 @@ SEND_S = 30.0
 
 MOST_TOPICS = 50
 LONGEST_MESSAGE = 16_384
+LONGEST_REASON = 123
+"""Bytes of UTF-8 (RFC 6455, 5.5); what a client sent may be in it."""
+
 UNUSABLE = 4400
 """Close code for what is no message of this protocol: 4000 and the HTTP status."""
 
@@ -164,7 +167,9 @@ class _LiveSocket:
     async def _close(self, closed: _Closed) -> None:
         try:
             async with asyncio.timeout(SEND_S):
-                await self._websocket.close(closed.code, closed.reason[:120])
+                await self._websocket.close(
+                    closed.code, closed.reason.encode()[:LONGEST_REASON].decode(errors="ignore")
+                )
         except (TimeoutError, WebSocketDisconnect, RuntimeError):
             log.info("live_socket_gone", code=closed.code)  # RuntimeError: Starlette's, where it is closed already
 
