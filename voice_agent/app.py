@@ -5,7 +5,6 @@ served by the portable Starlette route.
 """
 
 import asyncio
-import gc
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
@@ -44,6 +43,7 @@ from voice_agent.calls.routes import calls_router
 from voice_agent.calls.service import CallPorts, CallService
 from voice_agent.calls.spool import Spool
 from voice_agent.directory import CallDirectory, found
+from voice_agent.heap import Heap
 from voice_agent.integrations.s3.storage import S3Storage
 from voice_agent.integrations.supabase.client import SupabaseClient
 from voice_agent.integrations.supabase.storage import SupabaseStorage
@@ -69,10 +69,6 @@ from voice_agent.storage.secret_key import load_secret_key
 log = structlog.get_logger(__name__)
 
 
-GC_THRESHOLDS = (20_000, 50, 100)
-"""Python's own (700, 10, 10) collects dozens of times a second at 80 calls; hardly any object of a call is cyclic."""
-
-
 class Server:
     """One process: what its calls share, its routes, its media endpoint."""
 
@@ -81,7 +77,7 @@ class Server:
         self._settings = settings
         self._agent = agent
         self._language = agent.definition.language
-        self._gc_thresholds_before = gc.get_threshold()
+        self._heap = Heap()
         self._addresses = TwilioAddresses(base_url)
         secret = load_secret_key(settings.server)
         self._twilio = TwilioService(settings.twilio)
@@ -120,7 +116,7 @@ class Server:
         self._filing = CallFiling(
             self.database, self.storage, settings.server.data_dir, worker=worker, is_live=self.calls.is_at_work
         )
-        self.calls.on_written = self._filing.note_end
+        self.calls.on_written = self._note_written
         self.jobs = Jobs(self.database, settings.jobs)
         policy = call_policy(settings)
         directory = CallDirectory(self.agents, self.numbers, agent, expect=self._planner.expect)
@@ -161,6 +157,10 @@ class Server:
             language=self._language,
         )
 
+    def _note_written(self, call_sid: str) -> None:
+        self._filing.note_end(call_sid)
+        self._heap.note_end(is_idle=len(self.calls) == 0)
+
     def _obey(self, call_sid: str, command: Command) -> bool:
         return self.calls.pause_recording(call_sid, is_paused=command == "pause_recording")
 
@@ -181,9 +181,7 @@ class Server:
         await self.jobs.open(run=self._settings.jobs.in_server)
         if self._settings.twilio.has_token:
             await self._reconciler.open()
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*GC_THRESHOLDS)
+        self._heap.open()
 
     async def _open_database(self) -> None:
         """Bring the schema up to date, and have an organisation whose calls they are and an agent that holds them."""
@@ -212,8 +210,7 @@ class Server:
         await self.cache.close()
         await self.database.close()
         await asyncio.to_thread(self._spool.close)
-        gc.set_threshold(*self._gc_thresholds_before)
-        gc.unfreeze()
+        self._heap.close()
 
 
 def file_storage(settings: Settings, base_url: str) -> tuple[StorageService, LinkOffice]:

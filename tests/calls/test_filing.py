@@ -100,6 +100,22 @@ async def world(database: Database, tmp_path: Path) -> World:
     return World(database, tmp_path)
 
 
+async def test_f47_of_two_processes_that_find_a_folder_one_files_it(world: World) -> None:
+    world.leave()
+    await a_stored_call(world.database, state="ended", call_sid=SID)
+    other = CallFiling(world.database, world.storage, world.data_dir, worker="other", is_live=lambda _: False)
+    filed: list[int] = []
+
+    async def look_too() -> None:
+        filed.append(await other.look())
+
+    world.storage.on_stored = look_too
+    assert await world.filing.look() == 1
+    assert (filed, await other.look()) == ([0], 0)
+    (recording,) = await world.recordings()
+    assert (recording.state, recording.is_partial) == ("stored", False)
+
+
 async def test_a_call_is_filed_once_and_its_recording_moves_to_the_storage(world: World) -> None:
     files = world.leave()
     call = await a_stored_call(world.database, state="ended", call_sid=SID)

@@ -5,7 +5,8 @@ How it works
 The folder of a call is the job: it stays until everything in it is filed. Whoever held the call files it as soon as
 its files are written and its end was meant, or the carrier says that it is over: within a second, one call after the
 other, so that those that go on notice nothing. Every five seconds all folders are looked at, and whoever runs on this
-machine takes up what a killed process has left. Filing a call, once nobody holds it any more:
+machine takes up what a killed process has left; a lock on the folder keeps the others away. Filing a call, once
+nobody holds it any more:
 
 1. Transcript and timing of its turns are written to the database, from the files of each media stream, or from the
    event log where the process was killed before it wrote them; and from the log when the caller had heard the
@@ -19,8 +20,11 @@ away the folder waits; the next look tries again.
 """
 
 import asyncio
+import fcntl
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -55,6 +59,7 @@ AGAIN_S = (0.25, 0.5, 1.0, 2.0)
 end. Afterwards it is one of all."""
 
 MARK = ".filed"
+LOCK = ".filing"
 FRAME_BYTES = 4
 """Of the recording: two channels, 16 bits."""
 
@@ -84,7 +89,7 @@ class _Ended(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CallFiling:
-    """Files the calls of this machine. One for a process; several look at the same folders without harm."""
+    """Files the calls of this machine. One for a process; of several that look at a folder one has it."""
 
     def __init__(
         self,
@@ -186,13 +191,16 @@ class CallFiling:
         if call.erased_at is not None:
             await asyncio.to_thread(shutil.rmtree, folder)
             return True
-        segments = await asyncio.to_thread(_segments, folder)
-        async with self._database.write() as session:
-            await _write_rows(session, call, segments)
-        for segment in segments:
-            if segment.log.header.is_recorded:
-                await self._store(call, segment)
-        await asyncio.to_thread((folder / MARK).touch)
+        with _claimed(folder) as is_ours:
+            if not is_ours or (folder / MARK).exists():
+                return False
+            segments = await asyncio.to_thread(_segments, folder)
+            async with self._database.write() as session:
+                await _write_rows(session, call, segments)
+            for segment in segments:
+                if segment.log.header.is_recorded:
+                    await self._store(call, segment)
+            await asyncio.to_thread((folder / MARK).touch)
         return True
 
     def _is_held(self, call: CallRow) -> bool:
@@ -248,6 +256,27 @@ class CallFiling:
             for name, value in columns.items() if row is not None else ():
                 setattr(row, name, value)
         return row is not None
+
+
+@contextmanager
+def _claimed(folder: Path) -> Iterator[bool]:
+    """Have a folder for oneself among the processes of this machine; gives False where another one has it.
+
+    The kernel keeps the lock, and lets it go where its holder is killed.
+    """
+    descriptor = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        yield _is_locked(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _is_locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _unfiled(folder: Path) -> list[Path]:
