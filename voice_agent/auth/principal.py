@@ -19,6 +19,16 @@ class Permission(StrEnum):
 
     CALLS_DELETE = "calls:delete"
     RECORDINGS_READ = "recordings:read"
+    CONTACTS_READ = "contacts:read"
+    CONTACTS_WRITE = "contacts:write"
+    """Make and change contacts, tags, lists and custom fields; import."""
+
+    CONTACTS_DELETE = "contacts:delete"
+    CONTACTS_EXPORT = "contacts:export"
+    COMPLIANCE_READ = "compliance:read"
+    COMPLIANCE_WRITE = "compliance:write"
+    """Record consents, suppress numbers, lift suppressions."""
+
     AGENTS_READ = "agents:read"
     AGENTS_WRITE = "agents:write"
     NUMBERS_READ = "numbers:read"
@@ -37,19 +47,29 @@ class Role(StrEnum):
 
     OWNER = "owner"
     MANAGER = "manager"
-    """Runs calls and agents; neither people nor keys."""
+    """Runs calls, agents and contacts; neither people nor keys."""
 
     ANALYST = "analyst"
-    """Sees and hears everything that calls leave behind."""
+    """Sees contacts, and sees and hears everything that calls leave behind."""
 
     VIEWER = "viewer"
-    """Sees that calls take place; hears no recording."""
+    """Sees that calls take place; hears no recording, sees no contact."""
 
 
 _P = Permission
 _VIEWER = frozenset({_P.CALLS_READ, _P.AGENTS_READ, _P.NUMBERS_READ, _P.ORGANISATION_READ})
-_ANALYST = _VIEWER | {_P.RECORDINGS_READ}
-_MANAGER = _ANALYST | {_P.CALLS_WRITE, _P.CALLS_DELETE, _P.AGENTS_WRITE, _P.NUMBERS_WRITE, _P.MEMBERS_READ}
+_ANALYST = _VIEWER | {_P.RECORDINGS_READ, _P.CONTACTS_READ, _P.COMPLIANCE_READ}
+_MANAGER = _ANALYST | {
+    _P.CALLS_WRITE,
+    _P.CALLS_DELETE,
+    _P.CONTACTS_WRITE,
+    _P.CONTACTS_DELETE,
+    _P.CONTACTS_EXPORT,
+    _P.COMPLIANCE_WRITE,
+    _P.AGENTS_WRITE,
+    _P.NUMBERS_WRITE,
+    _P.MEMBERS_READ,
+}
 
 ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.OWNER: frozenset(Permission),
