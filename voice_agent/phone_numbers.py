@@ -8,13 +8,13 @@ lost digits on its way (`4.41E+11`) is refused, because what is left is somebody
 
 import re
 from enum import StrEnum
-from functools import lru_cache
 
 import msgspec
 import phonenumbers
 from phonenumbers import NumberParseException, PhoneNumberFormat, PhoneNumberType
 from phonenumbers.phonenumberutil import is_number_type_geographical
 from phonenumbers.timezone import time_zones_for_geographical_number
+from phonenumbers.tzdata import TIMEZONE_DATA
 
 from voice_agent.errors import InvalidRequest
 
@@ -218,14 +218,8 @@ def _zones(parsed: phonenumbers.PhoneNumber, line_type: int) -> tuple[str, ...]:
     code = parsed.country_code or 0
     if is_number_type_geographical(line_type, code):
         return _known(time_zones_for_geographical_number(parsed))
-    return _zones_of_code(code)
-
-
-@lru_cache(maxsize=512)
-def _zones_of_code(code: int) -> tuple[str, ...]:
-    """Return the zones of a whole country, or of all countries that share a code."""
-    # No numbering plan has an area that begins with 0 and a zone of its own: what is found is the code's entry.
-    return _known(time_zones_for_geographical_number(phonenumbers.PhoneNumber(country_code=code, national_number=0)))
+    # Of a whole country, or of all countries that share a code.
+    return _known(TIMEZONE_DATA.get(str(code), ()))
 
 
 def _known(zones: tuple[str, ...]) -> tuple[str, ...]:
