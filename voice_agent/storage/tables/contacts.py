@@ -331,12 +331,21 @@ class ImportRow(Row):
     """Where the file of the bad rows is."""
 
     error: Mapped[str] = mapped_column(String(500), default="")
+    retry_of: Mapped[Reference | None]
+    """The import whose bad rows these are."""
+
+    rows_per_s: Mapped[float | None]
+    """Over the last seconds."""
+
+    beat_at: Mapped[Moment | None]
+    """When rows were settled last: a running import without it for long has lost its process."""
+
     created_by: Mapped[Name] = mapped_column(default="")
     created_at: Mapped[Moment]
     started_at: Mapped[Moment | None]
     finished_at: Mapped[Moment | None]
     revision: Mapped[int] = mapped_column(default=1)
-    """Of this row; its ETag."""
+    """Of what people decide about it; its ETag."""
 
 
 class ImportRowErrorRow(Row):
