@@ -230,7 +230,7 @@ def upgrade() -> None:
         sa.Column("rejected_key", sa.String(length=500), nullable=True),
         sa.Column("error", sa.String(length=500), nullable=False),
         sa.Column("retry_of", sa.Uuid(), nullable=True),
-        sa.Column("rows_per_s", sa.Float(), nullable=True),
+        sa.Column("rows_per_s", sa.Double(), nullable=True),
         sa.Column("beat_at", Instant(), nullable=True),
         sa.Column("created_by", sa.String(length=200), nullable=False),
         sa.Column("created_at", Instant(), nullable=False),
