@@ -5,6 +5,7 @@
     ├── ScenarioError            a sandbox scenario file cannot be used
     ├── SandboxServerError       the sandbox's own server did not start, or does not do what it should
     ├── AgentDefinitionError     an agent file cannot be used
+    ├── RulePackError            a rule pack of the law cannot be used
     ├── EventLogError            a recorded event log cannot be replayed
     ├── MediaStreamError         the Twilio socket could not be served
     ├── CarrierError             the carrier's REST interface refused or failed
@@ -19,6 +20,7 @@
     │   ├── NotFound             there is no such thing, or it is somebody else's (404)
     │   ├── Conflict             its state does not allow it (409)
     │   ├── PreconditionFailed   it has been changed since it was read (412)
+    │   ├── ContentTooLarge      more than may be sent (413)
     │   └── TooManyRequests      later (429)
     └── ProviderError            a speech or language provider failed
         ├── ProviderRefused      it will fail again: key, plan, unknown voice or model (401, 403, 404, 422)
@@ -55,6 +57,10 @@ class AgentDefinitionError(VoiceAgentError):
     """An agent definition cannot be used. The message names the file and the field."""
 
     http_status = 422
+
+
+class RulePackError(VoiceAgentError):
+    """A rule pack cannot be used. The message names the file and the field."""
 
 
 class EventLogError(VoiceAgentError):
@@ -158,6 +164,12 @@ class PreconditionFailed(RequestError):
     """The thing has been changed since it was read: its ETag is another one now."""
 
     http_status = 412
+
+
+class ContentTooLarge(RequestError):
+    """More than may be sent at once."""
+
+    http_status = 413
 
 
 class TooManyRequests(RequestError):

@@ -1,0 +1,1 @@
+"""Who may be called, for what and when: rule packs by country, consents, suppressions, checks of registries."""
