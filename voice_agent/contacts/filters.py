@@ -327,7 +327,7 @@ def read_filter(document: object) -> Filter:
 
 def document_of(chosen: Filter) -> dict[str, Any]:
     """Return a filter as the JSON value that `read_filter` takes."""
-    document: dict[str, Any] = msgspec.to_builtins(chosen)
+    document: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(chosen))
     return document
 
 
