@@ -155,9 +155,15 @@ async def update_many(
 
 
 async def touch_many(
-    session: AsyncSession, org_id: UUID, contact_ids: Collection[UUID], now: datetime, *, change_set_id: UUID | None
+    session: AsyncSession,
+    org_id: UUID,
+    contact_ids: Collection[UUID],
+    now: datetime,
+    *,
+    change_set_id: UUID | None,
+    before: Mapping[UUID, dict[str, Any]] | None = None,
 ) -> None:
-    """Raise the revisions of contacts whose tags have changed; with a change set, record that it was by it."""
+    """Raise the revisions of contacts; with a change set, record that it was by it, and what was `before`."""
     if not contact_ids:
         return
     raised = await session.execute(
@@ -167,9 +173,21 @@ async def touch_many(
         .returning(ContactRow.id, ContactRow.revision)
         .execution_options(synchronize_session=False)
     )
-    entries: dict[UUID, tuple[dict[str, Any], int]] = {row.id: ({}, row.revision - 1) for row in raised}
+    entries = {row.id: ((before or {}).get(row.id, {}), row.revision - 1) for row in raised}
     if change_set_id is not None:
         await record_changes(session, org_id, change_set_id, entries)
+
+
+async def delete_many(
+    session: AsyncSession, org_id: UUID, contact_ids: Sequence[UUID], now: datetime, *, merged_into: UUID | None = None
+) -> None:
+    """Mark contacts as deleted. Revisions stay: see `touch_many`."""
+    await session.execute(
+        update(ContactRow)
+        .where(ContactRow.org_id == org_id, is_one_of(session, ContactRow.id, contact_ids))
+        .values(deleted_at=now, merged_into=merged_into)
+        .execution_options(synchronize_session=False)
+    )
 
 
 async def record_changes(
@@ -258,3 +276,27 @@ async def tag_many(
     rows = [{"tag_id": tag, "contact_id": contact, "org_id": org_id, "added_in": added_in} for contact, tag in new]
     await insert_rows(session, ContactTagRow, rows)
     return {contact for contact, _ in new}
+
+
+async def untag_many(
+    session: AsyncSession, org_id: UUID, pairs: Collection[tuple[UUID, UUID]]
+) -> dict[UUID, list[tuple[UUID, UUID | None]]]:
+    """Take tags from contacts, by pairs of contact and tag; return what each lost: the tag, and what had given it.
+
+    Revisions stay, as with `tag_many`.
+    """
+    lost: dict[UUID, list[tuple[UUID, UUID | None]]] = {}
+    for tag_id in sorted({tag for _, tag in pairs}):
+        contact_ids = sorted(contact for contact, tag in pairs if tag == tag_id)
+        taken = await session.execute(
+            delete(ContactTagRow)
+            .where(
+                ContactTagRow.org_id == org_id,
+                ContactTagRow.tag_id == tag_id,
+                is_one_of(session, ContactTagRow.contact_id, contact_ids),
+            )
+            .returning(ContactTagRow.contact_id, ContactTagRow.added_in)
+        )
+        for row in taken:
+            lost.setdefault(row.contact_id, []).append((tag_id, row.added_in))
+    return lost

@@ -41,7 +41,7 @@ class ContactRow(Row):
             postgresql_where=_HAS_EXTERNAL_ID,
         ),
         Index("ix_contact_org_id_created_at", "org_id", "created_at", "id"),
-        Index("ix_contact_created_in", "created_in", sqlite_where=_HAS_ORIGIN, postgresql_where=_HAS_ORIGIN),
+        Index("ix_contact_created_in", "created_in", "id", sqlite_where=_HAS_ORIGIN, postgresql_where=_HAS_ORIGIN),
         # Words by prefix and custom fields by value, without an extension that Postgres would have to be given.
         Index(
             "ix_contact_search_words",

@@ -101,7 +101,10 @@ class AuditRow(Row):
     """Who did what to what, before and after. Only ever appended."""
 
     __tablename__ = "audit_log"
-    __table_args__ = (Index("ix_audit_log_org_id_created_at", "org_id", "created_at", "id"),)
+    __table_args__ = (
+        Index("ix_audit_log_org_id_created_at", "org_id", "created_at", "id"),
+        Index("ix_audit_log_target_id", "target_id"),
+    )
 
     id: Mapped[Key]
     org_id: Mapped[Reference]

@@ -87,6 +87,9 @@ def upgrade() -> None:
             postgresql_where=sa.text("lifted_at IS NULL"),
         )
 
+    with op.batch_alter_table("audit_log", schema=None) as batch_op:
+        batch_op.create_index("ix_audit_log_target_id", ["target_id"], unique=False)
+
     op.create_table(
         "change_set",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -146,7 +149,7 @@ def upgrade() -> None:
     with op.batch_alter_table("contact", schema=None) as batch_op:
         batch_op.create_index(
             "ix_contact_created_in",
-            ["created_in"],
+            ["created_in", "id"],
             unique=False,
             sqlite_where=sa.text("created_in IS NOT NULL"),
             postgresql_where=sa.text("created_in IS NOT NULL"),
