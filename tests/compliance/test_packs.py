@@ -92,7 +92,10 @@ def test_a_newer_pack_of_the_installation_wins_and_an_older_one_does_not(tmp_pat
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        ("windows: [{purposes: [marketing], source: law, hours: [{days: [mon], opens: 21:00, closes: '22:00'}]}]", "opens"),
+        (
+            "windows: [{purposes: [marketing], source: law, hours: [{days: [mon], opens: 21:00, closes: '22:00'}]}]",
+            "opens",
+        ),
         ("windows: [{purposes: [sales], source: law, hours: []}]", "windows[0].purposes[0]"),
         ("consent: [{purposes: [marketing], source: lore}]", "consent[0].source"),
         ("hours: []", "hours"),
