@@ -18,6 +18,7 @@ from voice_agent.storage.tables.columns import (
 )
 
 _IS_THERE = text("deleted_at IS NULL")
+_IS_GONE = text("deleted_at IS NOT NULL")
 _HAS_EXTERNAL_ID = text("external_id IS NOT NULL AND deleted_at IS NULL")
 _IS_IN_USE = text("archived_at IS NULL")
 _HAS_ORIGIN = text("created_in IS NOT NULL")
@@ -41,6 +42,7 @@ class ContactRow(Row):
             postgresql_where=_HAS_EXTERNAL_ID,
         ),
         Index("ix_contact_org_id_created_at", "org_id", "created_at", "id"),
+        Index("ix_contact_deleted_at", "deleted_at", sqlite_where=_IS_GONE, postgresql_where=_IS_GONE),
         Index("ix_contact_created_in", "created_in", "id", sqlite_where=_HAS_ORIGIN, postgresql_where=_HAS_ORIGIN),
         # Words by prefix and custom fields by value, without an extension that Postgres would have to be given.
         Index(
@@ -206,6 +208,10 @@ class ContactListRow(Row):
     filter: Mapped[dict[str, Any] | None] = mapped_column(JsonDocument)
     """Of a dynamic one (`contacts.filters`)."""
 
+    members: Mapped[int | None]
+    """How many there were at `counted_at`; None where nobody has counted yet."""
+
+    counted_at: Mapped[Moment | None]
     revision: Mapped[int] = mapped_column(default=1)
     """Of this row; its ETag."""
 

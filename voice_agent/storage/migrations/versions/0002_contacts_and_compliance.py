@@ -154,6 +154,13 @@ def upgrade() -> None:
             sqlite_where=sa.text("created_in IS NOT NULL"),
             postgresql_where=sa.text("created_in IS NOT NULL"),
         )
+        batch_op.create_index(
+            "ix_contact_deleted_at",
+            ["deleted_at"],
+            unique=False,
+            sqlite_where=sa.text("deleted_at IS NOT NULL"),
+            postgresql_where=sa.text("deleted_at IS NOT NULL"),
+        )
         batch_op.create_index("ix_contact_org_id_created_at", ["org_id", "created_at", "id"], unique=False)
         batch_op.create_index(
             "uq_contact_org_id_e164",
@@ -171,6 +178,8 @@ def upgrade() -> None:
         )
 
     op.create_table(
+        sa.Column("members", sa.Integer(), nullable=True),
+        sa.Column("counted_at", Instant(), nullable=True),
         "contact_list",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("org_id", sa.Uuid(), nullable=False),
