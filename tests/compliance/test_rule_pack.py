@@ -97,3 +97,13 @@ def test_the_packs_that_decide_are_told_with_their_dates() -> None:
         ("GB", 3, "2027-01-01"), ("default", 20261125, "2026-11-25"),
     ]  # fmt: skip
     assert pack.label == "GB 3"
+
+
+def test_a_rule_holds_from_its_first_day_to_its_last() -> None:
+    rule = ConsentRule(purposes=(), source="law", since=date(2026, 8, 2), until=date(2026, 8, 3))
+
+    assert [rule.holds_on(date(2026, 8, day)) for day in (1, 2, 3, 4)] == [False, True, True, False]
+
+
+def test_a_region_that_no_pack_knows_has_no_zones() -> None:
+    assert PACKS.zones_of_region("US-XX") == ()

@@ -172,3 +172,10 @@ def test_a_moment_with_fractions_of_a_second_is_looked_ahead_from_as_it_is() -> 
     start = datetime(2026, 11, 25, 9, 0, 0, 500_000, UTC)
 
     assert open_spans([place], start, start + HOUR) == [Span(start, start + HOUR)]
+
+
+def test_a_time_that_ends_as_the_clock_changes() -> None:
+    place = Place(daily(hours(1, 4)), ZoneInfo("Europe/Madrid"))
+    start, change = datetime(2026, 3, 28, 22, tzinfo=UTC), datetime(2026, 3, 29, 1, tzinfo=UTC)
+
+    assert open_spans([place], start, change) == [Span(change - HOUR, change)]
