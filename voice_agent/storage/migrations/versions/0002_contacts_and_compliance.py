@@ -178,8 +178,6 @@ def upgrade() -> None:
         )
 
     op.create_table(
-        sa.Column("members", sa.Integer(), nullable=True),
-        sa.Column("counted_at", Instant(), nullable=True),
         "contact_list",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("org_id", sa.Uuid(), nullable=False),
@@ -187,6 +185,8 @@ def upgrade() -> None:
         sa.Column("description", sa.String(length=1000), nullable=False),
         sa.Column("kind", sa.String(length=40), nullable=False),
         sa.Column("filter", JsonDocument, nullable=True),
+        sa.Column("members", sa.Integer(), nullable=True),
+        sa.Column("counted_at", Instant(), nullable=True),
         sa.Column("revision", sa.Integer(), nullable=False),
         sa.Column("created_by", sa.String(length=200), nullable=False),
         sa.Column("created_at", Instant(), nullable=False),
