@@ -165,7 +165,10 @@ class CellRepair(StrEnum):
     """A further number is none, and was left out."""
 
     MOVED_UP = "moved_up"
-    """The first number is missing or none, so that the next one is called first."""
+    """The first number is none, so that the next one is called first."""
+
+    SPLIT = "split"
+    """There were several numbers in one cell."""
 
 
 class RowWarning(msgspec.Struct, frozen=True):
