@@ -22,6 +22,7 @@ LEGAL = {
     (S.WAITING, E.FILE): S.READY,
     (S.FETCHING, E.FILE): S.READY,
     (S.READY, E.FILE): S.READY,
+    (S.WAITING, E.START): S.FETCHING,
     (S.READY, E.START): S.QUEUED,
     (S.QUEUED, E.PLACE): S.RUNNING,
     (S.RUNNING, E.END): S.DONE,
@@ -64,14 +65,12 @@ def test_options_are_read_as_people_send_them() -> None:
     options = options_of(
         {
             "country": "ES",
-            "decimal": ",",
             "tags": ["fair", "2026"],
             "existing": "update",
             "fields": {"email": "skip", "custom": "merge", "custom.plan": "update"},
         }
     )
     assert options.existing is Treatment.UPDATE
-    assert (options.style.decimal, options.style.is_day_first) == (",", True)
     assert options.treatment_of("email", Treatment.UPDATE) is Treatment.SKIP
     assert options.treatment_of("name", Treatment.UPDATE) is Treatment.UPDATE
     assert options.treatment_of("custom.plan", Treatment.UPDATE) is Treatment.UPDATE
@@ -85,7 +84,6 @@ def test_options_are_read_as_people_send_them() -> None:
         ({"country": "es"}, "options.country"),
         ({"country": "ESP"}, "options.country"),
         ({"country": "ÑÑ"}, "options.country"),
-        ({"decimal": ";"}, "options.decimal"),
         ({"tags": [" "]}, "options.tags"),
         ({"tags": ["x" * 201]}, "options.tags"),
         ({"tags": ["x"] * 51}, "options.tags"),
@@ -101,10 +99,10 @@ def test_options_that_are_none_are_refused_by_name(given: dict[str, object], why
 
 
 def test_counts_add_up() -> None:
-    one, other = Counts(created=2, refused=1, listed=2), Counts(created=1, skipped=3, suppressed=1)
+    one, other = Counts(created=2, refused=1, listed=2), Counts(created=1, skipped=3, blank=1, suppressed=1)
     both = one.plus(other)
-    assert both == Counts(created=3, refused=1, skipped=3, listed=2, suppressed=1)
-    assert both.settled == 7
+    assert both == Counts(created=3, refused=1, skipped=3, blank=1, listed=2, suppressed=1)
+    assert both.settled == 8
 
 
 def test_the_rate_is_that_of_the_last_seconds() -> None:

@@ -4,8 +4,10 @@ How it works
 ------------
     waiting --file--> ready --start--> queued --place--> running --end--> done
     fetching --file--> ready                             running --cancel--> cancelling --end--> cancelled
+    waiting --start--> fetching (of pushed rows)
 
-An import waits for its file (or its batches, which need no file), or it is fetched. Ready, it can be looked at and
+An import waits for its file, or it is fetched. One whose rows are pushed waits for them; to start it is to have its
+file made of them, and to start. Ready, it can be looked at and
 corrected as often as people like. Started, it waits for a place: `AT_ONCE` imports of an organisation run at a time.
 Cancelled before it runs it is over at once; while it runs it ends behind the rows that are being written, and what has
 landed stays. `fail` leads from every state that is not final to failed. Nothing leads out of a final state: what the
@@ -21,7 +23,7 @@ from uuid import UUID
 
 import msgspec
 
-from voice_agent.contacts.fields import Style
+from voice_agent.compliance.model import Basis, Purpose
 from voice_agent.contacts.model import MAX_TAGS
 from voice_agent.errors import Conflict, InvalidRequest
 
@@ -94,6 +96,7 @@ _MOVES: dict[tuple[ImportState, Event], ImportState] = {
     (_S.WAITING, Event.FILE): _S.READY,
     (_S.FETCHING, Event.FILE): _S.READY,
     (_S.READY, Event.FILE): _S.READY,  # another one in its place
+    (_S.WAITING, Event.START): _S.FETCHING,  # of pushed rows alone: others have nothing to start with
     (_S.READY, Event.START): _S.QUEUED,
     (_S.QUEUED, Event.PLACE): _S.RUNNING,
     (_S.RUNNING, Event.END): _S.DONE,
@@ -153,8 +156,6 @@ class ImportOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     country: str = ""
     """Where numbers without a country's code are, ISO 3166; empty: such rows are refused."""
 
-    decimal: str = "."
-    is_day_first: bool = True
     bad_values: BadValue = BadValue.DROP
     list_id: UUID | None = None
     """The static list that every row's contact joins, those that are skipped too."""
@@ -171,13 +172,14 @@ class ImportOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     listed: Treatment | None = None
     """Of contacts that are on the list already; None: as of the others."""
 
+    consent_purpose: Purpose = Purpose.MARKETING
+    """Of consents whose rows do not say what for."""
+
+    consent_basis: Basis = Basis.OTHER
+    """Of consents whose rows do not say on what; the weakest, unless somebody knows better."""
+
     fields: dict[str, Treatment] = {}
     """Of single fields, by name, `custom` or `custom.{key}`, where it differs from the row's treatment."""
-
-    @property
-    def style(self) -> Style:
-        """How numbers and dates are written."""
-        return Style(decimal=self.decimal, is_day_first=self.is_day_first)
 
     def treatment_of(self, field: str, default: Treatment) -> Treatment:
         """Return what a row may do to a field of a contact that is not skipped."""
@@ -198,8 +200,6 @@ def options_of(given: dict[str, Any]) -> ImportOptions:
         raise InvalidRequest(f"options: {error}") from None
     if options.country and not (len(options.country) == 2 and options.country.isascii() and options.country.isupper()):
         raise InvalidRequest("options.country: is an ISO 3166 code, such as ES")
-    if options.decimal not in (".", ","):
-        raise InvalidRequest("options.decimal: is a full stop or a comma")
     if len(options.tags) > MAX_TAGS or any(not 0 < len(tag.strip()) <= 200 for tag in options.tags):
         raise InvalidRequest(f"options.tags: at most {MAX_TAGS}, of 1 to 200 characters each")
     if unknown := [name for name in options.fields if name.partition(".")[0] not in _TREATED]:
@@ -208,7 +208,7 @@ def options_of(given: dict[str, Any]) -> ImportOptions:
 
 
 class Counts(msgspec.Struct, frozen=True, kw_only=True):
-    """Settled rows by what became of them; the first six add up to the cursor."""
+    """Settled rows by what became of them; the first seven add up to the cursor."""
 
     created: int = 0
     updated: int = 0
@@ -220,6 +220,9 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
     """Their contact was in an earlier row of the file, and such are left alone."""
 
     refused: int = 0
+    blank: int = 0
+    """There is nothing in them."""
+
     listed: int = 0
     """Contacts that joined the list."""
 
@@ -245,7 +248,8 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def settled(self) -> int:
         """How many rows these are."""
-        return self.created + self.updated + self.unchanged + self.skipped + self.repeated + self.refused
+        landed = self.created + self.updated + self.unchanged + self.skipped + self.repeated
+        return landed + self.refused + self.blank
 
 
 class Speedometer:
