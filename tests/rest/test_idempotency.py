@@ -3,18 +3,21 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from typing import Annotated
 from uuid import UUID
 
 import httpx
 import pytest
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from pydantic import BaseModel
 from sqlalchemy import update
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from tests.contracts.eventually import eventually
 from voice_agent.api.errors import install_error_handlers
 from voice_agent.errors import Conflict, NotAuthenticated
 from voice_agent.rest.idempotency import HEADER, KEPT, LONGEST_KEY, REPLAYED_HEADER, idempotent_route, purge
+from voice_agent.rest.transactions import Transactions
 from voice_agent.storage.database import Database
 from voice_agent.storage.ids import new_id
 from voice_agent.storage.tables import IdempotencyRow, OrganisationRow
@@ -48,6 +51,14 @@ class Shop:
             self.made.append(order.what)
             response.headers["Location"] = f"/orders/{len(self.made)}"
             return {"number": len(self.made), "what": order.what}
+
+        @router.post("/branches", status_code=201)
+        async def branch(
+            session: Annotated[AsyncSession, Depends(Transactions(database).writing, scope="function")],
+        ) -> str:
+            row = OrganisationRow(id=new_id(), name="Branch", created_at=datetime.now(UTC))
+            session.add(row)
+            return str(row.id)
 
         @router.get("")
         async def look() -> int:
@@ -177,3 +188,15 @@ async def test_a_key_has_a_greatest_length(shop: Shop) -> None:
     org = await shop.organisation()
     assert (await shop.order(org, "k" * LONGEST_KEY)).status_code == 201
     assert (await shop.order(org, "k" * (LONGEST_KEY + 1))).status_code == 422
+
+
+async def test_an_answer_is_kept_once_what_it_tells_is_committed(shop: Shop) -> None:
+    org = await shop.organisation()
+    headers = {HEADER: "branch", "X-Org": org}
+
+    first = await shop.http.post("/orders/branches", headers=headers)
+    again = await shop.http.post("/orders/branches", headers=headers)
+    assert (first.status_code, again.json()) == (201, first.json())
+    assert again.headers[REPLAYED_HEADER] == "true"
+    async with shop.database.read() as session:
+        assert await session.get(OrganisationRow, UUID(first.json())) is not None

@@ -10,6 +10,7 @@ Source: draft-ietf-httpapi-idempotency-key-header.
 
 import hashlib
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -32,6 +33,7 @@ HEADER = "Idempotency-Key"
 REPLAYED_HEADER = "Idempotency-Replayed"
 LONGEST_KEY = 200
 KEPT = timedelta(hours=24)
+_EXIT_STACK = "fastapi_function_astack"
 _KEPT_HEADERS = ("content-type", "etag", "location")
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -70,7 +72,7 @@ class _Attempt:
         if (known := await self._claim(mark)) is not None:
             return _again(known, mark)
         try:
-            response = await handle(request)
+            response = await _committed(request, handle)
         except (RequestError, RequestValidationError, HTTPException):
             await self._give_back()
             raise
@@ -110,6 +112,21 @@ class _Attempt:
             row.status = response.status_code
             row.headers = orjson.dumps(headers).decode()
             row.body = bytes(response.body)
+
+
+async def _committed(request: Request, handle: Handler) -> Response:
+    """Return the handler's answer once its transaction (`rest.transactions`) is committed: only then is it to be kept.
+
+    FastAPI ends what handlers depend on after the route's answer is there, by an exit stack that it puts into the
+    request's scope; this one is ended here.
+    """
+    outer = request.scope.get(_EXIT_STACK)
+    try:
+        async with AsyncExitStack() as stack:
+            request.scope[_EXIT_STACK] = stack
+            return await handle(request)
+    finally:
+        request.scope[_EXIT_STACK] = outer
 
 
 async def _mark(request: Request) -> str:
