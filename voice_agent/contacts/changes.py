@@ -17,14 +17,14 @@ sets, and undone here.
 """
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 import msgspec
 import structlog
-from sqlalchemy import select, tuple_
+from sqlalchemy import delete, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from voice_agent.auth import audit
@@ -46,6 +46,10 @@ log = structlog.get_logger(__name__)
 
 CHANGE_CONTACTS = "contacts.change"
 JOB_S = 6 * 3_600.0
+PURGE_S = 3_600.0
+KEPT = timedelta(days=30)
+"""How long a deleted contact can be brought back."""
+
 CHUNK = 500
 WINDOW = 4 * CHUNK
 """Contacts among which those that fit a filter are looked for at once: however rare they are, a chunk stays short."""
@@ -87,6 +91,7 @@ class ContactChanges:
     def register(self, jobs: Jobs) -> None:
         """Say what there is to do. Before `Jobs.open`."""
         jobs.register(CHANGE_CONTACTS, ChangeSetWork, self.work, timeout_s=JOB_S)
+        jobs.every("deleted_contacts", PURGE_S, self.purge)
 
     # --- asking -----------------------------------------------------------------------------------------------
     async def request(self, session: AsyncSession, principal: Principal, order: BulkOrder) -> ChangeSetRow:
@@ -171,6 +176,18 @@ class ContactChanges:
                 if context.is_last:
                     await self._fail(work.change_set_id, error)
                 raise
+
+    async def purge(self) -> None:
+        """Delete for good what was deleted `KEPT` ago, some contacts at a time."""
+        before, deleted = self._clock() - KEPT, CHUNK
+        while deleted == CHUNK:
+            async with self._database.write() as session:
+                query = select(ContactRow.id).where(ContactRow.deleted_at < before).limit(CHUNK)
+                ids = (await session.scalars(query)).all()
+                await session.execute(delete(ContactRow).where(is_one_of(session, ContactRow.id, ids)))
+            deleted = len(ids)
+            if deleted:
+                log.info("deleted_contacts_purged", contacts=deleted)
 
     async def _chunk(self, session: AsyncSession, change_set_id: UUID) -> bool:
         """Do the next chunk; return whether there is more."""

@@ -20,6 +20,7 @@ from voice_agent.contacts.model import MAX_CUSTOM_FIELDS
 from voice_agent.contacts.ports import JobRequests
 from voice_agent.errors import Conflict, InvalidRequest, NotFound
 from voice_agent.jobs.model import JobContext
+from voice_agent.jobs.service import Jobs
 from voice_agent.storage.database import Database
 from voice_agent.storage.ids import new_id
 from voice_agent.storage.many_rows import insert_rows, update_rows
@@ -27,6 +28,7 @@ from voice_agent.storage.tables import ContactRow, CustomFieldRow
 from voice_agent.storage.tables.columns import JsonDocument
 
 CLEAR_FIELD = "contacts.clear_field"
+CLEAR_JOB_S = 3_600.0
 CLEARED_AT_ONCE = 1_000
 
 
@@ -45,6 +47,10 @@ class CustomFieldService:
         self._database = database
         self._jobs = jobs
         self._clock = clock
+
+    def register(self, jobs: Jobs) -> None:
+        """Say what there is to do. Before `Jobs.open`."""
+        jobs.register(CLEAR_FIELD, FieldToClear, self.clear, timeout_s=CLEAR_JOB_S)
 
     async def all(self, session: AsyncSession, org_id: UUID) -> list[CustomFieldRow]:
         """Return the fields, oldest first."""

@@ -1,7 +1,8 @@
 """The REST interface of contacts, tags, custom fields and changes. It translates; the services do."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 from uuid import UUID
 
 import msgspec
@@ -11,11 +12,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from voice_agent.auth.gate import Gate
 from voice_agent.auth.principal import Permission, Principal
+from voice_agent.compliance.packs import zones_of_region
 from voice_agent.contacts import repository, search
 from voice_agent.contacts.changes import Action, BulkOrder, ContactChanges
 from voice_agent.contacts.custom_fields import CustomFieldService
 from voice_agent.contacts.duplicates import DuplicateService
 from voice_agent.contacts.filters import All, Filter, Listed, Tagged, read_filter
+from voice_agent.contacts.ports import JobRequests, NumberLedger
 from voice_agent.contacts.schemas import (
     BulkChange,
     ChangeSetOut,
@@ -38,6 +41,7 @@ from voice_agent.contacts.service import ContactService
 from voice_agent.contacts.tags import TagService
 from voice_agent.contacts.timeline import Timeline
 from voice_agent.errors import InvalidRequest, NotFound, NotPermitted
+from voice_agent.jobs.service import Jobs
 from voice_agent.rest.etags import IfMatch, check_if_match, etag
 from voice_agent.rest.idempotency import idempotent_route
 from voice_agent.rest.inputs import SearchText
@@ -45,6 +49,7 @@ from voice_agent.rest.pages import DEFAULT_LIMIT, CursorText, Limit, Page, place
 from voice_agent.rest.pages import cursor as cursor_of
 from voice_agent.rest.problems import refusals
 from voice_agent.rest.transactions import Transactions
+from voice_agent.storage.database import Database
 from voice_agent.storage.tables import ContactListRow, ContactRow
 
 PREFIX = "/api/v1/contacts"
@@ -60,6 +65,25 @@ class ContactServices(msgspec.Struct, frozen=True, kw_only=True):
     changes: ContactChanges
     duplicates: DuplicateService
     timeline: Timeline
+
+    @classmethod
+    def over(cls, database: Database, jobs: JobRequests, ledger: NumberLedger, clock: Callable[[], datetime]) -> Self:
+        """Return those of a process. `clock` returns the present in UTC."""
+        fields, tags = CustomFieldService(database, jobs, clock), TagService(clock)
+        changes = ContactChanges(database, jobs, clock)
+        return cls(
+            contacts=ContactService(fields, tags, ledger, zones_of_region=zones_of_region, clock=clock),
+            tags=tags,
+            fields=fields,
+            changes=changes,
+            duplicates=DuplicateService(changes, zones_of_region=zones_of_region, clock=clock),
+            timeline=Timeline(ledger),
+        )
+
+    def register(self, jobs: Jobs) -> None:
+        """Say what there is to do in the background. Before `Jobs.open`."""
+        self.changes.register(jobs)
+        self.fields.register(jobs)
 
 
 class _Dependencies:

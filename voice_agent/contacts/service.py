@@ -21,7 +21,7 @@ from voice_agent.contacts import repository
 from voice_agent.contacts.columns import EDITABLE, ZonesOfRegion, changes_of, columns_of
 from voice_agent.contacts.custom_fields import CustomFieldService
 from voice_agent.contacts.model import MAX_PHONES, MAX_TAGS, ContactDraft, FurtherNumber
-from voice_agent.contacts.ports import NumberErasure
+from voice_agent.contacts.ports import NumberLedger
 from voice_agent.contacts.tags import TagService
 from voice_agent.errors import Conflict, InvalidRequest, NotFound
 from voice_agent.storage.tables import ContactPhoneRow, ContactRow, TagRow
@@ -42,7 +42,7 @@ class ContactService:
         self,
         fields: CustomFieldService,
         tags: TagService,
-        numbers: NumberErasure,
+        ledger: NumberLedger,
         *,
         zones_of_region: ZonesOfRegion,
         clock: Callable[[], datetime],
@@ -50,7 +50,7 @@ class ContactService:
         """`clock` returns the present in UTC."""
         self.fields = fields
         self.tags = tags
-        self._numbers = numbers
+        self._ledger = ledger
         self._zones_of_region = zones_of_region
         self._clock = clock
 
@@ -183,7 +183,7 @@ class ContactService:
         await session.flush()
         shared = await repository.find_many(session, row.org_id, sorted(numbers), [])
         for number in sorted(numbers - {*shared.by_number, *shared.by_further_number}):
-            await self._numbers.erase_number(session, row.org_id, number)
+            await self._ledger.erase_number(session, row.org_id, number)
 
     async def tag(self, session: AsyncSession, principal: Principal, contact: ContactRow, tag_ids: set[UUID]) -> None:
         """Give a contact that is `locked` exactly these tags. Raises InvalidRequest where they are too many."""

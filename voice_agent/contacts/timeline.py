@@ -6,13 +6,14 @@ happened with a number before the contact had it is shown, too: it is the number
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
 import msgspec
 from sqlalchemy import ColumnElement, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from voice_agent.contacts.ports import NumberLedger
 from voice_agent.rest.pages import Place
 from voice_agent.storage.many_rows import is_one_of
 from voice_agent.storage.tables import (
@@ -29,18 +30,6 @@ from voice_agent.storage.tables import (
 CALL, CONSENT, SUPPRESSION, CHANGE, IMPORT = "call", "consent", "suppression", "change", "import"
 
 
-class Ledger(Protocol):
-    """What is kept of a number; `compliance.service` implements it."""
-
-    async def consents_of(self, session: AsyncSession, org_id: UUID, e164: str) -> Sequence[ConsentRow]:
-        """Return the consents and revocations of a number."""
-        ...
-
-    async def suppressions_of(self, session: AsyncSession, org_id: UUID, e164: str) -> Sequence[SuppressionRow]:
-        """Return the suppressions of a number, those that were lifted too."""
-        ...
-
-
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """Something that happened."""
 
@@ -55,7 +44,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 class Timeline:
     """One for the process."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: NumberLedger) -> None:
         self._ledger = ledger
 
     async def page(
