@@ -35,6 +35,7 @@ def moved(callee: Callee, **facts: object) -> Callee:
         (moved(SPANIARD, is_consumer=False), Purpose.MARKETING, ["default"]),
         (FLORIDIAN, Purpose.SERVICE, ["US"]),
         (Callee(e164="+4420", country="GB"), Purpose.MARKETING, ["default"]),
+        (Callee(e164="+4420", country="GB", regions=("US-FL",)), Purpose.MARKETING, ["US"]),
         (Callee(e164="+800"), Purpose.MARKETING, ["default"]),
         (Callee(e164="+800"), Purpose.TEST, []),
     ],
@@ -52,7 +53,8 @@ def test_every_pack_of_the_country_counts_and_the_default_one_where_none_says_an
         (ES, moved(SPANIARD, regions=("ES-GC", "ES-B")), {"ES-CN", "ES-CT"}),
         (ES, moved(SPANIARD, regions=(), e164="+34956000000"), {"ES-AN", "ES-CE"}),
         (ES, moved(SPANIARD, regions=()), set(ES.regions)),
-        (ES, moved(SPANIARD, regions=("ES-MD", "FR-75")), set(ES.regions)),
+        (ES, moved(SPANIARD, regions=("ES-MD", "ES-XX")), set(ES.regions)),
+        (ES, moved(SPANIARD, regions=("ES-MD", "FR-75")), {"ES-MD"}),
         (US, moved(FLORIDIAN, regions=()), {"US-FL"}),
         (US, moved(FLORIDIAN, regions=("US-NY",)), {"US-NY"}),
         (US, moved(FLORIDIAN, regions=(), e164="+18005550100"), set(US.regions)),
@@ -93,7 +95,7 @@ def test_the_packs_that_decide_are_told_with_their_dates() -> None:
     )  # fmt: skip
     packs = RulePacks(packs=(pack,), default=PACKS.default)
 
-    assert [(each.jurisdiction, each.version, each.as_of) for each in packs.asked("GB")] == [
+    assert [(each.jurisdiction, each.version, each.as_of) for each in packs.asked(Callee(e164="+44", country="GB"))] == [
         ("GB", 3, "2027-01-01"), ("default", 20261125, "2026-11-25"),
     ]  # fmt: skip
     assert pack.label == "GB 3"

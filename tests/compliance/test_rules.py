@@ -221,7 +221,7 @@ def test_a_call_about_what_somebody_bought_is_legal_at_any_hour_in_spain_and_the
 
     assert codes(nobody, P.SERVICE, night) == []
     assert codes(changed(FLORIDIAN, consents=()), P.SERVICE, local("America/New_York", 2026, 11, 25, 3)) == []
-    assert codes(changed(nobody, country="FR"), P.SERVICE, night) == ["outside_window"]
+    assert codes(changed(nobody, country="FR", regions=()), P.SERVICE, night) == ["outside_window"]
     assert next_legal(nobody, P.SERVICE, night, PACKS) == night
     assert open_until(nobody, P.SERVICE, night, PACKS) == night + HORIZON
 

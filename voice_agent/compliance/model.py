@@ -6,6 +6,7 @@ The words here are those of the REST interface, of the tables and of the rule pa
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
@@ -199,3 +200,22 @@ class ConsentEntry(msgspec.Struct, frozen=True, kw_only=True):
 
     proof: dict[str, Any] | None = None
     """Where it is shown: form, address, call, file."""
+
+
+class SuppressionEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """A number that is not to be called any more."""
+
+    e164: str | None = None
+    digest: str = ""
+    """In place of the number, where only that is left of it."""
+
+    source: str
+    """call, import, api, console, registry or command_line."""
+
+    reason: str = ""
+    evidence: dict[str, Any] | None = None
+    """Of an opt-out in a call: call, second, words."""
+
+    until: datetime | None = None
+    campaign_id: UUID | None = None
+    """Where it holds in one campaign alone."""

@@ -187,7 +187,7 @@ class RulePack(RuleSet, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def regions_of(self, callee: Callee) -> dict[str, Region]:
         """Return in which regions somebody may be: by address, else by number, else in any."""
-        known = [self.region_named(code) for code in callee.regions]
+        known = [self.region_named(code) for code in callee.regions if code[:2] in self.countries]
         if known and None not in known:
             return dict(each for each in known if each is not None)
         if self.calling_code and callee.e164.startswith(self.calling_code):
@@ -207,15 +207,16 @@ class RulePacks(msgspec.Struct, frozen=True, kw_only=True):
     packs: tuple[RulePack, ...]
     default: RulePack
 
-    def of_country(self, country: str) -> tuple[RulePack, ...]:
-        """Return the packs that name a country."""
-        return tuple(pack for pack in self.packs if country in pack.countries)
+    def of(self, callee: Callee) -> tuple[RulePack, ...]:
+        """Return the packs that name a callee's country: that of the number, and that of an address."""
+        countries = {callee.country, *(code[:2] for code in callee.regions)}
+        return tuple(pack for pack in self.packs if not countries.isdisjoint(pack.countries))
 
-    def asked(self, country: str) -> tuple[PackName, ...]:
-        """Return which packs decide about a country, the default one at the end."""
+    def asked(self, callee: Callee) -> tuple[PackName, ...]:
+        """Return which packs decide about somebody, the default one at the end."""
         return tuple(
             PackName(jurisdiction=pack.jurisdiction, version=pack.version, as_of=pack.as_of.isoformat())
-            for pack in (*self.of_country(country), self.default)
+            for pack in (*self.of(callee), self.default)
         )
 
     def rules(
@@ -224,7 +225,7 @@ class RulePacks(msgspec.Struct, frozen=True, kw_only=True):
         """Return the rules of one kind that hold for somebody, whatever the day, each with its pack."""
         found = [
             (pack, rule)
-            for pack in self.of_country(callee.country)
+            for pack in self.of(callee)
             for holder in (pack, *pack.regions_of(callee).values())
             for rule in section(holder)
             if _is_for(rule, callee, purpose)
@@ -244,10 +245,7 @@ class RulePacks(msgspec.Struct, frozen=True, kw_only=True):
             return callee.zones
         return tuple(
             dict.fromkeys(
-                zone
-                for pack in self.of_country(callee.country)
-                for region in pack.regions_of(callee).values()
-                for zone in region.zones
+                zone for pack in self.of(callee) for region in pack.regions_of(callee).values() for zone in region.zones
             )
         )
 
@@ -255,8 +253,8 @@ class RulePacks(msgspec.Struct, frozen=True, kw_only=True):
         """Return the calendars of public holidays, as (country, part), that count for somebody under a pack."""
         if pack.regions:
             regions = pack.regions_of(callee)
-            return tuple((callee.country, each.calendar or key[3:]) for key, each in regions.items())
-        return ((callee.country, ""), *((callee.country, code[3:]) for code in callee.regions))
+            return tuple((key[:2], each.calendar or key[3:]) for key, each in regions.items())
+        return ((callee.country, ""), *((code[:2], code[3:]) for code in callee.regions))
 
 
 def _is_for(rule: Rule, callee: Callee, purpose: Purpose) -> bool:

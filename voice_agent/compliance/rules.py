@@ -79,7 +79,7 @@ def may_call(callee: Callee, purpose: Purpose, at: datetime, packs: RulePacks) -
             *_registries(callee, purpose, at, packs),
             *_hours(callee, purpose, at, packs),
         )
-    return Verdict(reasons=reasons, packs=packs.asked(callee.country))
+    return Verdict(reasons=reasons, packs=packs.asked(callee))
 
 
 def next_legal(callee: Callee, purpose: Purpose, after: datetime, packs: RulePacks) -> datetime | None:
