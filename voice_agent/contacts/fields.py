@@ -4,6 +4,7 @@ import math
 import re
 from datetime import date
 from enum import StrEnum
+from typing import assert_never
 
 import msgspec
 
@@ -76,6 +77,8 @@ def read_value(field: CustomField, raw: str, style: Style | None = None) -> Valu
             return _date(text, style)
         case FieldType.CHOICE:
             return _choice(text, field.choices)
+        case _ as never:
+            assert_never(never)
 
 
 def check_value(field: CustomField, value: Value) -> Value:
