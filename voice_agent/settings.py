@@ -6,7 +6,7 @@ reach a log.
 """
 
 import re
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self, get_args
 from urllib.parse import urlsplit
@@ -274,6 +274,29 @@ class CallsSettings(_Area):
     )
 
 
+def _networks(value: str) -> str:
+    try:
+        for part in value.split(","):
+            if part.strip():
+                ip_network(part.strip())
+    except ValueError:
+        raise ValueError("must be networks such as 10.1.0.0/16, with commas between them") from None
+    return value
+
+
+class ImportSettings(_Area):
+    """Where imports of contacts may fetch files from."""
+
+    model_config = SettingsConfigDict(env_prefix="IMPORTS_")
+
+    allow_http: bool = Field(False, description="Whether addresses may begin with http://, too.")
+    allowed_networks: Annotated[str, AfterValidator(_networks)] = Field(
+        "",
+        description="Networks, in CIDR form with commas, whose addresses may be fetched from although they are not "
+        "public. Empty: none, so that nobody reaches this machine's own network through an import.",
+    )
+
+
 class PipelineSettings(_Area):
     """Who listens, thinks and speaks."""
 
@@ -310,6 +333,7 @@ class Settings(BaseModel):
     auth: AuthSettings = Field(default_factory=AuthSettings)
     jobs: JobsSettings = Field(default_factory=JobsSettings)
     calls: CallsSettings = Field(default_factory=CallsSettings)
+    imports: ImportSettings = Field(default_factory=ImportSettings)
     pipeline: PipelineSettings = Field(default_factory=PipelineSettings)
 
     @property

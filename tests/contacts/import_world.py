@@ -11,16 +11,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from voice_agent.auth.principal import Principal, system
 from voice_agent.compliance.model import ConsentEntry
-from voice_agent.contacts.changes import ContactChanges
-from voice_agent.contacts.custom_fields import CustomFieldService
-from voice_agent.contacts.fetching import Fetcher, FetchRules
-from voice_agent.contacts.import_chunk import ChunkWriter
-from voice_agent.contacts.import_files import ImportFiles
+from voice_agent.contacts.changes import ChangeSetWork
+from voice_agent.contacts.fetching import FetchRules
 from voice_agent.contacts.import_model import ImportSource
-from voice_agent.contacts.import_orders import ImportOrders
-from voice_agent.contacts.import_run import ImportRun
-from voice_agent.contacts.import_upkeep import ImportUpkeep
-from voice_agent.contacts.importer import RUN_IMPORT, ContactImporter, ImportToRun, NewImport
+from voice_agent.contacts.importer import RUN_IMPORT, ImportToRun, NewImport
+from voice_agent.contacts.imports import ImportPorts, Imports
 from voice_agent.jobs.model import JobContext
 from voice_agent.jobs.outbox import JobOutbox
 from voice_agent.storage.database import Database
@@ -34,6 +29,7 @@ from voice_agent.storage.tables import (
     ContactRow,
     ImportRow,
     ImportRowErrorRow,
+    JobRow,
     ListMemberRow,
     OrganisationRow,
     SuppressionRow,
@@ -108,17 +104,18 @@ class ImportWorld:
         self.database = database
         self.folder = folder
         self.storage = LocalStorage(folder / "files", LinkOffice(b"k" * 32, "http://files.test"))
-        self.files = ImportFiles(self.storage, folder / "data")
-        jobs = JobOutbox()
-        self.fields = CustomFieldService(database, jobs, now)
-        self.changes = ContactChanges(database, jobs, now)
-        self.orders = ImportOrders(self.fields)
-        self.importer = ContactImporter(
-            database, self.files, Fetcher(rules or FetchRules()), self.orders, self.changes, jobs, clock=now
+        ports = ImportPorts(
+            database=database,
+            storage=self.storage,
+            jobs=JobOutbox(),
+            ledger=PlainLedger(),
+            zones_of_region=lambda _: (),
         )
-        self.chunks = ChunkWriter(PlainLedger(), zones_of_region=lambda _: (), clock=now)
-        self.run = ImportRun(self.importer, self.chunks)
-        self.upkeep = ImportUpkeep(self.importer, self.run)
+        self.imports = Imports(ports, data_dir=folder / "data", rules=rules or FetchRules(), clock=now)
+        self.importer = self.imports.importer
+        self.files = self.importer.files
+        self.run = self.imports.run
+        self.upkeep = self.imports.upkeep
         self.org_id = UUID(int=0)
 
     @property
@@ -200,3 +197,24 @@ class ImportWorld:
     async def content(self, key: str) -> bytes:
         """Return a stored file."""
         return b"".join([piece async for piece in self.storage.read(key)])
+
+    async def undone(self, row: ImportRow) -> None:
+        """Take an import back."""
+        async with self.database.write() as session:
+            await self.importer.undo(session, self.principal, row.id)
+        await self.importer.changes.work(ChangeSetWork(change_set_id=row.id), CONTEXT)
+
+    async def suppressed(self) -> set[str]:
+        """Return the numbers that are not to be called."""
+        async with self.database.read() as session:
+            return set(await session.scalars(select(SuppressionRow.digest)))
+
+    async def consents(self) -> list[ConsentRow]:
+        """Return the ledger."""
+        async with self.database.read() as session:
+            return list(await session.scalars(select(ConsentRow)))
+
+    async def jobs(self) -> list[str]:
+        """Return the keys of jobs that run imports."""
+        async with self.database.read() as session:
+            return list(await session.scalars(select(JobRow.id).where(JobRow.kind == RUN_IMPORT)))

@@ -89,6 +89,10 @@ class ImportOrders:
         row.rows_total = inspection.rows_estimate
         row.mapping = plain(with_template(wanted, columns_of(row)))
 
+    def fitted(self, row: ImportRow, template: Mapping) -> Mapping:
+        """Return where an import's columns go by a template; those that it does not have, as they were taken for."""
+        return with_template(template, columns_of(row)) if row.columns else template
+
     async def choose_mapping(self, session: AsyncSession, row: ImportRow, wanted: Mapping) -> None:
         """Write down where columns go; those that are not named go where they went. Raises InvalidRequest."""
         columns = columns_of(row)

@@ -16,6 +16,7 @@ from voice_agent.contacts.import_model import AT_WORK, FINAL, Counts, ImportStat
 from voice_agent.contacts.reading.model import RowRefusal
 from voice_agent.storage.many_rows import insert_rows, is_one_of
 from voice_agent.storage.tables import (
+    ChangeSetRow,
     ContactChangeRow,
     ContactListRow,
     ImportBatchRow,
@@ -52,6 +53,12 @@ async def page(
     if before is not None:
         query = query.where(tuple_(ImportRow.created_at, ImportRow.id) < tuple_(*before))
     return (await session.scalars(query.order_by(ImportRow.created_at.desc(), ImportRow.id.desc()).limit(limit))).all()
+
+
+async def change_sets(session: AsyncSession, org_id: UUID, import_ids: Sequence[UUID]) -> dict[UUID, ChangeSetRow]:
+    """Return the change sets of imports that have started, by their key."""
+    query = select(ChangeSetRow).where(ChangeSetRow.org_id == org_id, ChangeSetRow.id.in_(import_ids))
+    return {row.id: row for row in await session.scalars(query)}
 
 
 async def advance(

@@ -106,7 +106,7 @@ class ContactImporter:
         self.files = files
         self.fetcher = fetcher
         self.orders = orders
-        self._changes = changes
+        self.changes = changes
         self._jobs = jobs
         self.clock = clock
 
@@ -304,7 +304,7 @@ class ContactImporter:
         await self._checked_options(session, row.org_id, row.options)
         await self.orders.order_of(session, row)
         await self.orders.make_fields(session, principal, row)
-        changes = self._changes.new_set(principal, "import", {"name": row.name})
+        changes = self.changes.new_set(principal, "import", {"name": row.name})
         changes.id, row.started_at = row.id, self.clock()
         session.add(changes)
         await session.flush()
@@ -339,7 +339,7 @@ class ContactImporter:
         row.finished_at, row.rows_per_s = self.clock(), None
         await repository.forget_batches(session, row.id)
         if row.started_at is not None:
-            changes = await self._changes.locked(session, row.org_id, row.id)
+            changes = await self.changes.locked(session, row.org_id, row.id)
             changes.state, changes.finished_at, changes.error = row.state, row.finished_at, row.error
             changes.changed = row.counts.get("created", 0) + row.counts.get("updated", 0)
 
@@ -348,7 +348,7 @@ class ContactImporter:
         row = await self.locked(session, principal.org_id, import_id)
         if ImportState(row.state) not in FINAL or row.started_at is None:
             raise Conflict(f"the import is {row.state}: there is nothing to take back, or not yet")
-        await self._changes.undo(session, principal, import_id)
+        await self.changes.undo(session, principal, import_id)
         row.revision += 1
         return row
 

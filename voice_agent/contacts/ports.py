@@ -1,6 +1,6 @@
 """What contacts need of the rest of the system."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Protocol
 from uuid import UUID
 
@@ -52,6 +52,6 @@ class ImportLedger(Protocol):
         """Add consents to the ledger; return how many are new."""
         ...
 
-    async def suppressed_among(self, session: AsyncSession, org_id: UUID, numbers: Sequence[str]) -> set[str]:
+    async def suppressed_among(self, session: AsyncSession, org_id: UUID, numbers: Sequence[str]) -> Set[str]:
         """Return which of these numbers are not to be called, by the organisation or by anybody here."""
         ...
