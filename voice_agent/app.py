@@ -42,6 +42,12 @@ from voice_agent.calls.reconciler import Reconciler
 from voice_agent.calls.routes import calls_router
 from voice_agent.calls.service import CallPorts, CallService
 from voice_agent.calls.spool import Spool
+from voice_agent.compliance.packs import built_in, zones_of_region
+from voice_agent.compliance.service import ComplianceService
+from voice_agent.contacts.import_routes import imports_router
+from voice_agent.contacts.imports import ImportPorts, Imports, fetch_rules
+from voice_agent.contacts.ports import JobRequests
+from voice_agent.contacts.routes import ContactServices, contacts_router
 from voice_agent.directory import CallDirectory, found
 from voice_agent.heap import Heap
 from voice_agent.integrations.s3.storage import S3Storage
@@ -118,6 +124,11 @@ class Server:
         )
         self.calls.on_written = self._note_written
         self.jobs = Jobs(self.database, settings.jobs)
+        self.compliance = ComplianceService(built_in(), clock=_now)
+        self.contacts = ContactServices.over(self.database, self.jobs, self.compliance, _now)
+        self.contacts.register(self.jobs)
+        self.imports = contact_imports(settings, self.database, self.storage, self.jobs, self.compliance)
+        self.imports.upkeep.register(self.jobs)
         policy = call_policy(settings)
         directory = CallDirectory(self.agents, self.numbers, agent, expect=self._planner.expect)
         recordings = carrier_recordings(settings, self.database, self._twilio, self.storage, self.jobs)
@@ -240,6 +251,17 @@ def carrier_recordings(
     )
 
 
+def contact_imports(
+    settings: Settings, database: Database, storage: StorageService, jobs: JobRequests, compliance: ComplianceService
+) -> Imports:
+    """Return what imports contacts."""
+    ports = ImportPorts(
+        database=database, storage=storage, jobs=jobs, ledger=compliance, zones_of_region=zones_of_region
+    )
+    rules = fetch_rules(settings.imports)
+    return Imports(ports, data_dir=settings.server.data_dir, rules=rules, clock=_now)
+
+
 def new_worker_id(settings: Settings) -> str:
     """Return the name of this run of this process, unlike any other."""
     return f"{settings.jobs.slot}-{secrets.token_hex(6)}"
@@ -290,6 +312,8 @@ def create_app(settings: Settings, base_url: str) -> FastAPI:
     app.include_router(identity_router(server.identity, server.gate, transactions))
     app.include_router(agents_router(server.agents, server.numbers, server.gate, transactions))
     app.include_router(calls_router(server.call_service, server.storage, server.gate, transactions))
+    app.include_router(contacts_router(server.contacts, server.gate, transactions))
+    app.include_router(imports_router(server.imports.importer, server.imports.templates, server.gate, transactions))
     app.include_router(files_router(server.storage, server.links))
     app.include_router(live_router(SocketGate(server.gate), server.bus))
     app.router.routes.append(websocket_route(server.endpoint))

@@ -7,10 +7,13 @@ from datetime import UTC, datetime
 from voice_agent.agents.files import load_agent
 from voice_agent.agents.numbers import NumberService
 from voice_agent.agents.service import AgentService
-from voice_agent.app import call_policy, carrier_recordings, file_storage
+from voice_agent.app import call_policy, carrier_recordings, contact_imports, file_storage
 from voice_agent.background import Background
 from voice_agent.calls.processor import CallProcessor
 from voice_agent.calls.service import CallPorts, CallService
+from voice_agent.compliance.packs import built_in
+from voice_agent.compliance.service import ComplianceService
+from voice_agent.contacts.routes import ContactServices
 from voice_agent.directory import CallDirectory
 from voice_agent.integrations.twilio.addresses import TwilioAddresses
 from voice_agent.integrations.twilio.service import TwilioService
@@ -47,6 +50,9 @@ def handlers(settings: Settings) -> Register:
                 jobs=jobs,
             )
             calls = CallService(ports, processor, default_policy=policy, clock=_now)
+            compliance = ComplianceService(built_in(), clock=_now)
+            ContactServices.over(database, jobs, compliance, _now).register(jobs)
+            contact_imports(settings, database, storage, jobs, compliance).upkeep.register(jobs)
             Background(database, calls, storage, recordings, settings.server.data_dir).register(jobs)
             yield
             await processor.close()

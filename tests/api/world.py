@@ -26,6 +26,12 @@ from voice_agent.calls.holder import Command
 from voice_agent.calls.processor import CallProcessor
 from voice_agent.calls.routes import calls_router
 from voice_agent.calls.service import CallPorts, CallService
+from voice_agent.compliance.packs import built_in, zones_of_region
+from voice_agent.compliance.service import ComplianceService
+from voice_agent.contacts.fetching import FetchRules
+from voice_agent.contacts.import_routes import imports_router
+from voice_agent.contacts.imports import ImportPorts, Imports
+from voice_agent.contacts.routes import ContactServices, contacts_router
 from voice_agent.directory import CallDirectory
 from voice_agent.errors import HolderUnreachable
 from voice_agent.integrations.twilio.addresses import TwilioAddresses
@@ -102,6 +108,16 @@ class ApiWorld:
             default_policy=POLICY,
             clock=now,
         )
+        self.compliance = ComplianceService(built_in(), clock=now)
+        self.contacts = ContactServices.over(database, JobOutbox(), self.compliance, now)
+        ports = ImportPorts(
+            database=database,
+            storage=self.storage,
+            jobs=JobOutbox(),
+            ledger=self.compliance,
+            zones_of_region=zones_of_region,
+        )
+        self.imports = Imports(ports, data_dir=folder / "data", rules=FetchRules(), clock=now)
         transactions = Transactions(database)
         self.app = FastAPI()
         install_error_handlers(self.app)
@@ -109,6 +125,8 @@ class ApiWorld:
         self.app.include_router(identity_router(self.identity, self.gate, transactions))
         self.app.include_router(agents_router(self.agents, self.numbers, self.gate, transactions))
         self.app.include_router(calls_router(self.calls, self.storage, self.gate, transactions))
+        self.app.include_router(contacts_router(self.contacts, self.gate, transactions))
+        self.app.include_router(imports_router(self.imports.importer, self.imports.templates, self.gate, transactions))
         self.app.include_router(files_router(self.storage, links))
         self.sound = folder / "sound.wav"
         """A file to store."""

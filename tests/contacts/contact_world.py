@@ -9,16 +9,12 @@ from uuid import UUID
 import httpx
 from sqlalchemy import delete, select
 
-from tests.api.world import ApiWorld, api_world, now
-from tests.fakes.number_ledger import FakeNumberLedger
+from tests.api.world import ApiWorld, api_world
 from voice_agent.auth.principal import Principal
 from voice_agent.auth.service import owner_of
 from voice_agent.contacts.changes import CHANGE_CONTACTS, ChangeSetWork
 from voice_agent.contacts.custom_fields import CLEAR_FIELD, FieldToClear
-from voice_agent.contacts.routes import ContactServices, contacts_router
 from voice_agent.jobs.model import JobContext
-from voice_agent.jobs.outbox import JobOutbox
-from voice_agent.rest.transactions import Transactions
 from voice_agent.storage.database import Database
 from voice_agent.storage.tables import JobRow
 
@@ -36,9 +32,7 @@ class ContactWorld:
         self.database: Database = api.database
         self.org_id = org_id
         self.headers = headers
-        self.ledger = FakeNumberLedger()
-        self.services = ContactServices.over(api.database, JobOutbox(), self.ledger, now)
-        api.app.include_router(contacts_router(self.services, api.gate, Transactions(api.database)))
+        self.services = api.contacts
 
     @property
     def owner(self) -> Principal:
