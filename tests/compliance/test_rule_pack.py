@@ -95,7 +95,8 @@ def test_the_packs_that_decide_are_told_with_their_dates() -> None:
     )  # fmt: skip
     packs = RulePacks(packs=(pack,), default=PACKS.default)
 
-    assert [(each.jurisdiction, each.version, each.as_of) for each in packs.asked(Callee(e164="+44", country="GB"))] == [
+    asked = packs.asked(Callee(e164="+44", country="GB"))
+    assert [(each.jurisdiction, each.version, each.as_of) for each in asked] == [
         ("GB", 3, "2027-01-01"), ("default", 20261125, "2026-11-25"),
     ]  # fmt: skip
     assert pack.label == "GB 3"

@@ -19,6 +19,9 @@ from voice_agent.errors import RulePackError
 OURS = Path(str(resources.files("voice_agent.compliance") / "packs"))
 """The packs that come with the package."""
 
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""Ten times as fast where the C library is there; with the other one a start would wait a second."""
+
 
 def load_packs(folder: Path | None = None) -> RulePacks:
     """Return the packs in force; `folder` may have newer ones. Raises RulePackError."""
@@ -57,7 +60,7 @@ def zones_of_region(region: str) -> tuple[str, ...]:
 def read_pack(path: Path) -> RulePack:
     """Return what a file has. Raises RulePackError, which names the file and the field."""
     try:
-        document = yaml.safe_load(path.read_text("utf-8"))
+        document = yaml.load(path.read_text("utf-8"), Loader=_LOADER)  # noqa: S506 - both are safe ones
     except OSError as error:
         raise RulePackError(f"{path}: cannot be read: {error.strerror}") from None
     except (yaml.YAMLError, ValueError) as error:
