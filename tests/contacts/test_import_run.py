@@ -352,18 +352,18 @@ async def test_a_child_that_is_killed_is_tried_again(here: ImportWorld, monkeypa
     async def kill() -> None:
         os.kill(children[-1], signal.SIGKILL)
 
-    row = await here.uploaded(csv_of(30_000))
+    row = await here.uploaded(csv_of(4_000))
     monkeypatch.setattr(asyncio, "create_subprocess_exec", noting)
     stops.before[1] = kill
     order = await here.start(row)
     with pytest.raises(FileRefused):
         await here.run.run(order, CONTEXT)
     cursor = (await here.reread(row)).cursor
-    assert 0 < cursor < 30_000
+    assert 0 < cursor < 4_000
     assert (await here.reread(row)).state == "running"
     await here.run.run(order, CONTEXT)
-    assert counts_of(await here.reread(row)).created == 30_000
-    assert len(await here.contacts()) == 30_000
+    assert counts_of(await here.reread(row)).created == 4_000
+    assert len(await here.contacts()) == 4_000
 
 
 async def test_a_file_that_is_gone_fails_the_import_at_once_and_what_landed_stays(world: ImportWorld) -> None:

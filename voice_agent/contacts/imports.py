@@ -1,10 +1,12 @@
 """The parts of imports put together, alike for a server, a worker, the command line and tests."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from datetime import datetime
 from pathlib import Path
+from uuid import UUID
 
 import msgspec
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from voice_agent.contacts.changes import ContactChanges
 from voice_agent.contacts.columns import ZonesOfRegion
@@ -17,7 +19,7 @@ from voice_agent.contacts.import_orders import ImportOrders
 from voice_agent.contacts.import_run import ImportRun
 from voice_agent.contacts.import_templates import ImportTemplates
 from voice_agent.contacts.import_upkeep import ImportUpkeep
-from voice_agent.contacts.importer import ContactImporter
+from voice_agent.contacts.importer import ContactImporter, ImportToRun
 from voice_agent.contacts.ports import ImportLedger, JobRequests
 from voice_agent.settings import ImportSettings
 from voice_agent.storage.database import Database
@@ -39,19 +41,37 @@ class Imports:
 
     def __init__(self, ports: ImportPorts, *, data_dir: Path, rules: FetchRules, clock: Callable[[], datetime]) -> None:
         """`data_dir` is where files lie while they are read; `clock` returns the present in UTC."""
+        self.ours: set[UUID] = set()
+        """Imports that this process runs without a job: those of the command line."""
+
+        jobs = _OtherJobs(ports.jobs, self.ours)
         self.importer = ContactImporter(
             ports.database,
             ImportFiles(ports.storage, data_dir),
             Fetcher(rules),
-            ImportOrders(CustomFieldService(ports.database, ports.jobs, clock)),
-            ContactChanges(ports.database, ports.jobs, clock),
-            ports.jobs,
+            ImportOrders(CustomFieldService(ports.database, jobs, clock)),
+            ContactChanges(ports.database, jobs, clock),
+            jobs,
             clock=clock,
         )
         self.templates = ImportTemplates(clock)
         chunks = ChunkWriter(ports.ledger, zones_of_region=ports.zones_of_region, clock=clock)
         self.run = ImportRun(self.importer, chunks)
         self.upkeep = ImportUpkeep(self.importer, self.run)
+
+
+class _OtherJobs:
+    """Asks for jobs, but for those of imports that this process runs itself. Implements `JobRequests`."""
+
+    def __init__(self, jobs: JobRequests, ours: Set[UUID]) -> None:
+        self._jobs = jobs
+        self._ours = ours
+
+    async def request(
+        self, session: AsyncSession, kind: str, payload: msgspec.Struct, *, job_id: str, delay_s: float = 0.0
+    ) -> None:
+        if not (isinstance(payload, ImportToRun) and payload.import_id in self._ours):
+            await self._jobs.request(session, kind, payload, job_id=job_id, delay_s=delay_s)
 
 
 def fetch_rules(settings: ImportSettings) -> FetchRules:

@@ -49,6 +49,9 @@ _IS_WRITE = {"is_write": True}
 _RETRIED_STATES = frozenset({"40001", "40P01", "55P03"})
 """Serialisation failure, deadlock, lock not available."""
 
+_AWAY_STATES = frozenset({"57P01", "57P02", "57P03", "53300"})
+"""It is being stopped, has crashed, is starting, or has no connection left."""
+
 _Result = TypeVar("_Result")
 
 
@@ -153,7 +156,7 @@ class Database:
         except OperationalError as error:
             raise DatabaseUnavailable(f"the database does not answer: {type(error.orig).__name__}") from error
         except DBAPIError as error:
-            if not error.connection_invalidated:
+            if not error.connection_invalidated and getattr(error.orig, "sqlstate", None) not in _AWAY_STATES:
                 raise
             raise DatabaseUnavailable("the connection to the database was lost") from error
 
