@@ -25,6 +25,15 @@ class Permission(StrEnum):
 
     CONTACTS_DELETE = "contacts:delete"
     CONTACTS_EXPORT = "contacts:export"
+    CAMPAIGNS_READ = "campaigns:read"
+    CAMPAIGNS_WRITE = "campaigns:write"
+    """Make and change campaigns."""
+
+    CAMPAIGNS_RUN = "campaigns:run"
+    """Launch, pause and stop them."""
+
+    WEBHOOKS_READ = "webhooks:read"
+    WEBHOOKS_WRITE = "webhooks:write"
     COMPLIANCE_READ = "compliance:read"
     COMPLIANCE_WRITE = "compliance:write"
     """Record consents, suppress numbers, lift suppressions."""
@@ -47,17 +56,17 @@ class Role(StrEnum):
 
     OWNER = "owner"
     MANAGER = "manager"
-    """Runs calls, agents and contacts; neither people nor keys."""
+    """Runs campaigns, calls, agents and contacts; neither people nor keys."""
 
     ANALYST = "analyst"
     """Sees contacts, and sees and hears everything that calls leave behind."""
 
     VIEWER = "viewer"
-    """Sees that calls take place; hears no recording, sees no contact."""
+    """Sees campaigns, and that calls take place; hears no recording, sees no contact."""
 
 
 _P = Permission
-_VIEWER = frozenset({_P.CALLS_READ, _P.AGENTS_READ, _P.NUMBERS_READ, _P.ORGANISATION_READ})
+_VIEWER = frozenset({_P.CALLS_READ, _P.CAMPAIGNS_READ, _P.AGENTS_READ, _P.NUMBERS_READ, _P.ORGANISATION_READ})
 _ANALYST = _VIEWER | {_P.RECORDINGS_READ, _P.CONTACTS_READ, _P.COMPLIANCE_READ}
 _MANAGER = _ANALYST | {
     _P.CALLS_WRITE,
@@ -66,6 +75,10 @@ _MANAGER = _ANALYST | {
     _P.CONTACTS_DELETE,
     _P.CONTACTS_EXPORT,
     _P.COMPLIANCE_WRITE,
+    _P.CAMPAIGNS_WRITE,
+    _P.CAMPAIGNS_RUN,
+    _P.WEBHOOKS_READ,
+    _P.WEBHOOKS_WRITE,
     _P.AGENTS_WRITE,
     _P.NUMBERS_WRITE,
     _P.MEMBERS_READ,

@@ -75,4 +75,22 @@ class PhoneNumberRow(Row):
     agent_id: Mapped[Reference | None] = mapped_column(ForeignKey("agent.id", ondelete="SET NULL"))
     """Who answers; None: the organisation's oldest published agent."""
 
+    region: Mapped[str] = mapped_column(String(10), default="")
+    """ISO 3166-2 of the area that it is of, such as US-NY; empty where it is of none."""
+
+    max_live: Mapped[int | None]
+    """Most calls of campaigns that show it at a time; None: no limit of its own. Likewise in an hour and in a day."""
+
+    max_hour: Mapped[int | None]
+    max_day: Mapped[int | None]
+    rest_s: Mapped[int] = mapped_column(default=0)
+    """Between two calls of campaigns that show it."""
+
+    warm_since: Mapped[Moment | None]
+    """Since when campaigns show it: a new number calls seldom at first."""
+
+    quarantine_until: Mapped[Moment | None]
+    """Until when campaigns do not show it; the reason is beside it."""
+
+    quarantine_reason: Mapped[str] = mapped_column(String(200), default="")
     created_at: Mapped[Moment]

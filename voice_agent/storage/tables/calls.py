@@ -19,7 +19,11 @@ from voice_agent.storage.tables.columns import (
 )
 
 _IS_CARRIER_RECORDED = text("is_carrier_recorded")
-_IS_ACTIVE = text("state IN ('intent','dialing','unknown','accepted','ringing','in_progress')")
+_ACTIVE = "state IN ('intent','dialing','unknown','accepted','ringing','in_progress')"
+_IS_ACTIVE = text(_ACTIVE)
+_IS_OF_A_CAMPAIGN = text("campaign_contact_id IS NOT NULL")
+_IS_ACTIVE_OF_A_CAMPAIGN = text(f"campaign_contact_id IS NOT NULL AND {_ACTIVE}")
+_IS_IN_A_CAMPAIGN = text("campaign_id IS NOT NULL")
 
 
 class CallRow(Row):
@@ -36,6 +40,31 @@ class CallRow(Row):
             sqlite_where=_IS_CARRIER_RECORDED,
             postgresql_where=_IS_CARRIER_RECORDED,
         ),
+        Index(
+            "uq_call_campaign_contact_id_attempt",
+            "campaign_contact_id",
+            "attempt",
+            unique=True,
+            sqlite_where=_IS_OF_A_CAMPAIGN,
+            postgresql_where=_IS_OF_A_CAMPAIGN,
+        ),
+        # A contact of a campaign has one call at a time.
+        Index(
+            "uq_call_campaign_contact_id_active",
+            "campaign_contact_id",
+            unique=True,
+            sqlite_where=_IS_ACTIVE_OF_A_CAMPAIGN,
+            postgresql_where=_IS_ACTIVE_OF_A_CAMPAIGN,
+        ),
+        Index(
+            "ix_call_campaign_id_created_at",
+            "campaign_id",
+            "created_at",
+            "id",
+            sqlite_where=_IS_IN_A_CAMPAIGN,
+            postgresql_where=_IS_IN_A_CAMPAIGN,
+        ),
+        Index("ix_call_from_number_requested_at", "from_number", "requested_at"),
         Index("ix_call_active", "state", "lease_until", sqlite_where=_IS_ACTIVE, postgresql_where=_IS_ACTIVE),
     )
 
@@ -68,7 +97,7 @@ class CallRow(Row):
     """off, enable or message_end."""
 
     on_machine: Mapped[Word] = mapped_column(default="continue")
-    """continue or hang_up, where a machine answers."""
+    """What is done where a machine answers: `campaigns.plan.OnMachine`."""
 
     is_carrier_recorded: Mapped[bool] = mapped_column(default=False)
     is_recording_paused: Mapped[bool] = mapped_column(default=False)
@@ -115,6 +144,36 @@ class CallRow(Row):
     """Of this row; its ETag."""
 
     created_by: Mapped[Name] = mapped_column(default="")
+    campaign_id: Mapped[Reference | None]
+    campaign_contact_id: Mapped[Reference | None]
+    """Of a campaign: `CampaignContactRow.id`, kept when that row is gone. Then the call is one of its attempts."""
+
+    campaign_revision: Mapped[int | None]
+    """`CampaignRevisionRow.number` under which it was admitted."""
+
+    campaign_epoch: Mapped[int | None]
+    """`CampaignRow.epoch` when it was admitted: under another one it is not placed."""
+
+    attempt: Mapped[int | None]
+    """Which one of the contact it is, from 1, without gaps."""
+
+    variant: Mapped[str | None] = mapped_column(String(40))
+    local_weekday: Mapped[int | None]
+    """In the contact's own time when it was admitted: 0 is Monday; likewise local_hour."""
+
+    local_hour: Mapped[int | None]
+    machine_message: Mapped[str] = mapped_column(String(1_000), default="")
+    """What is said to a machine after its beep."""
+
+    disposition: Mapped[Word | None]
+    """What it meant for the business: `DispositionRow.key`."""
+
+    is_opted_out: Mapped[bool] = mapped_column(default=False)
+    """Whether the callee asked in it not to be called again."""
+
+    callback_at: Mapped[Moment | None]
+    """When the callee asked in it to be called again."""
+
     briefing: Mapped[str] = mapped_column(String(500), default="")
     """What is said to whoever answers a warm transfer."""
 
@@ -257,7 +316,15 @@ class SpendRow(Row):
     """Money of a call: reserved before the dial, settled after it. An organisation's spend is the sum."""
 
     __tablename__ = "spend"
-    __table_args__ = (Index("ix_spend_org_id_at", "org_id", "at"),)
+    __table_args__ = (
+        Index("ix_spend_org_id_at", "org_id", "at"),
+        Index(
+            "ix_spend_campaign_id",
+            "campaign_id",
+            sqlite_where=_IS_IN_A_CAMPAIGN,
+            postgresql_where=_IS_IN_A_CAMPAIGN,
+        ),
+    )
 
     call_id: Mapped[Reference] = mapped_column(ForeignKey("call.id", ondelete="CASCADE"), primary_key=True)
     org_id: Mapped[Reference]
@@ -267,3 +334,6 @@ class SpendRow(Row):
     reserved: Mapped[Micros]
     settled: Mapped[Micros | None]
     """What it cost in the end; counts in place of what was reserved."""
+
+    campaign_id: Mapped[Reference | None]
+    """Whose budget it is of."""

@@ -1,0 +1,1 @@
+"""Campaigns: lists are called within their rules, each contact exactly as often as it should be."""
