@@ -10,6 +10,7 @@ import httpx
 from sqlalchemy import delete, select
 
 from tests.api.world import ApiWorld, api_world
+from tests.calls.stored_calls import an_organisation
 from voice_agent.auth.principal import Principal
 from voice_agent.auth.service import owner_of
 from voice_agent.contacts.changes import CHANGE_CONTACTS, ChangeSetWork
@@ -89,5 +90,5 @@ class ContactWorld:
 async def contact_world(database: Database, folder: Path) -> AsyncIterator[ContactWorld]:
     """Put everything up over an organisation, and down again."""
     async with api_world(database, folder) as api:
-        org_id = await api.organisation()
+        org_id = await an_organisation(database)
         yield ContactWorld(api, org_id, await api.key(org_id))

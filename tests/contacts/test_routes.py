@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.calls.stored_calls import an_organisation
 from tests.contacts.contact_world import ContactWorld, contact_world
 from tests.contacts.stored_contacts import ANA, BEN, EVA
 from voice_agent.auth.principal import Permission, Role
@@ -112,7 +113,7 @@ async def test_a_post_that_comes_twice_makes_one(small: ContactWorld) -> None:
 async def test_what_belongs_to_another_organisation_is_not_found(small: ContactWorld) -> None:
     ana = await small.create(ANA, tags=["VIP"])
     tag = ana["tags"][0]["id"]
-    other = await small.api.key(await small.api.organisation("Other", "+34910000001"))
+    other = await small.api.key(await an_organisation(small.database, "Other"))
 
     for method, path, body in (
         ("GET", f"/contacts/{ana['id']}", None),
