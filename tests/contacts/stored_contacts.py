@@ -1,6 +1,7 @@
 """Contacts in a database, for the tests of what is done with them."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -29,8 +30,11 @@ def a_draft(number: str = ANA, *, further: Sequence[str] = (), **said: Any) -> C
 
 
 async def store_contacts(database: Database, org_id: UUID, *drafts: ContactDraft, **columns: Any) -> list[ContactRow]:
-    """Store contacts with their further numbers and tags; return them in the same order."""
-    rows = [columns_of(draft, org_id, NOW, zones_of_region=zones_of_region) | columns for draft in drafts]
+    """Store contacts with their further numbers and tags, a second apart; return them in the same order."""
+    rows = [
+        columns_of(draft, org_id, NOW + timedelta(seconds=number), zones_of_region=zones_of_region) | columns
+        for number, draft in enumerate(drafts)
+    ]
     async with database.write() as session:
         await repository.insert_many(session, rows)
         for draft, row in zip(drafts, rows, strict=True):
