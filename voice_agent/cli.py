@@ -98,6 +98,32 @@ def api_key(name: Annotated[str, typer.Argument(help="What it is for.")]) -> Non
     typer.echo(asyncio.run(_load("auth.commands").create_api_key(load_settings(), name)))
 
 
+contacts_app = typer.Typer(no_args_is_help=True, help="Contacts: import them from files.")
+app.add_typer(contacts_app, name="contacts")
+
+
+@contacts_app.command("import")
+def import_contacts(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="CSV, XLSX, JSON lines, vCard or text.")],
+    list_: Annotated[str, typer.Option("--list", help="Static list that they join; made where there is none.")] = "",
+    country: Annotated[str, typer.Option(help="Of numbers without a country's code, such as ES.")] = "",
+    mapping: Annotated[str, typer.Option(help="Name of a template that says where columns go.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
+    json: Annotated[Path | None, typer.Option(help="Write what came of it to this file.")] = None,
+) -> None:
+    """Import contacts into the configured database; no server is needed. Exit code 1 where rows were refused."""
+    code = _load("contact_commands").import_contacts(
+        load_settings(),
+        file,
+        list_name=list_,
+        country=country,
+        template=mapping,
+        is_dry_run=dry_run,
+        json_file=json,
+    )
+    _end(code)
+
+
 @app.command()
 def openapi(
     check: Annotated[

@@ -213,7 +213,7 @@ async def join_list(
 
 
 # --- pushed rows ------------------------------------------------------------------------------------------------
-async def add_batch(session: AsyncSession, org_id: UUID, import_id: UUID, number: int, rows: list[Any]) -> bool:
+async def add_batch(session: AsyncSession, org_id: UUID, import_id: UUID, number: int, rows: list[str]) -> bool:
     """Keep pushed rows; False where there is a batch of this number already."""
     row = {"import_id": import_id, "number": number, "org_id": org_id, "rows": rows}
     return await insert_rows(session, ImportBatchRow, [row]) == 1
