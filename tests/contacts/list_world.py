@@ -1,4 +1,4 @@
-"""Lists and segments over REST: what `contact_world` has, and lists with windows so small that there are many."""
+"""Lists and segments over REST: what `contact_world` has, and lists."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,17 +8,12 @@ from uuid import UUID
 
 from sqlalchemy import delete, select
 
-from tests.api.world import ApiWorld, api_world, now
+from tests.api.world import ApiWorld, api_world
+from tests.calls.stored_calls import an_organisation
 from tests.contacts.contact_world import ContactWorld, a_context
-from voice_agent.contacts.list_filling import ListFilling, ListToFill
-from voice_agent.contacts.list_routes import lists_router
-from voice_agent.contacts.lists import ContactListService
-from voice_agent.jobs.outbox import JobOutbox
-from voice_agent.rest.transactions import Transactions
+from voice_agent.contacts.list_filling import ListToFill
 from voice_agent.storage.database import Database
 from voice_agent.storage.tables import JobRow, ListMemberRow
-
-WINDOW = 3
 
 
 class ListWorld(ContactWorld):
@@ -26,9 +21,8 @@ class ListWorld(ContactWorld):
 
     def __init__(self, api: ApiWorld, org_id: UUID, headers: dict[str, str]) -> None:
         super().__init__(api, org_id, headers)
-        self.filling = ListFilling(api.database, JobOutbox(), now, window=WINDOW)
-        self.lists = ContactListService(api.database, self.filling, now, counted_at_once=WINDOW)
-        api.app.include_router(lists_router(self.lists, self.services.contacts, api.gate, Transactions(api.database)))
+        self.filling = api.filling
+        self.lists = api.lists
 
     async def a_list(self, name: str = "Spring", **said: Any) -> str:
         """Make a list or a segment; return its key."""
@@ -62,7 +56,7 @@ class ListWorld(ContactWorld):
 async def list_world(database: Database, folder: Path) -> AsyncIterator[ListWorld]:
     """Put everything up over an organisation, and down again."""
     async with api_world(database, folder) as api:
-        org_id = await api.organisation()
+        org_id = await an_organisation(database)
         yield ListWorld(api, org_id, await api.key(org_id))
 
 

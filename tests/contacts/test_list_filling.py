@@ -9,9 +9,10 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select
 
+from tests.api.world import FEW as WINDOW
 from tests.api.world import now
 from tests.contacts.contact_world import a_context
-from tests.contacts.list_world import WINDOW, ListWorld, list_world, numbers
+from tests.contacts.list_world import ListWorld, list_world, numbers
 from tests.contacts.stored_contacts import a_draft, store_contacts
 from voice_agent.contacts.filters import Listed
 from voice_agent.contacts.list_filling import Filling, FillOrder, ListFilling, ListToFill, Source, parameters_of

@@ -5,6 +5,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select
 
+from tests.calls.stored_calls import an_organisation
 from tests.contacts.list_world import ListWorld, list_world, numbers
 from tests.contacts.stored_contacts import a_draft, store_contacts
 from tests.contacts.test_list_filling import ACME, EVERYBODY
@@ -123,7 +124,7 @@ async def test_what_is_done_to_lists_is_in_the_audit_log(small: ListWorld) -> No
 
 async def test_lists_of_others_are_not_there(small: ListWorld) -> None:
     list_id = await small.a_list()
-    other = await small.api.organisation("Other", number="+34910000001")
+    other = await an_organisation(small.database, "Other")
 
     async with small.database.read() as session:
         with pytest.raises(NotFound):

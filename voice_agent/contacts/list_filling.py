@@ -20,13 +20,14 @@ from uuid import UUID
 
 import msgspec
 import structlog
-from sqlalchemy import ColumnElement, and_, delete, literal, not_, select, tuple_
+from sqlalchemy import ColumnElement, and_, delete, literal, not_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from voice_agent.contacts.filters import Filter, Listed, read_filter
 from voice_agent.contacts.ports import JobRequests
-from voice_agent.contacts.segments import condition, fitting
+from voice_agent.contacts.segments import condition, is_there
+from voice_agent.contacts.windows import contacts_window, members_window
 from voice_agent.jobs.model import JobContext
 from voice_agent.jobs.service import Jobs
 from voice_agent.storage.database import Database
@@ -163,7 +164,7 @@ async def fill_chunk(session: AsyncSession, row: ChangeSetRow, now: datetime, *,
     among, following = await _next_window(session, row, source, reached, window)
     chosen = [each.chosen for each in (*order.also_in, *([source] if source.list_id is None else []))]
     wanted = and_(
-        fitting(None, row.org_id, now),
+        is_there(row.org_id),
         ContactRow.created_at <= row.created_at,
         among,
         *(condition(each, row.org_id, row.created_at) for each in chosen),
@@ -183,40 +184,17 @@ async def fill_chunk(session: AsyncSession, row: ChangeSetRow, now: datetime, *,
 
 
 async def _next_window(
-    session: AsyncSession, row: ChangeSetRow, source: Source, reached: _Reached, window: int
+    session: AsyncSession, row: ChangeSetRow, source: Source, reached: _Reached, size: int
 ) -> tuple[Clause, _Reached | None]:
     """Return the condition of the contacts that a chunk looks at, and where it ends: None where it is the last one."""
     if source.list_id is not None:
-        return await _members_window(session, row, source.list_id, reached, window)
-    place = tuple_(ContactRow.created_at, ContactRow.id)
-    after = and_(ContactRow.org_id == row.org_id, ContactRow.created_at <= row.created_at)
-    if reached.at is not None and reached.id is not None:
-        after = and_(after, place > _place(reached.at, reached.id))
-    ends = select(ContactRow.created_at, ContactRow.id).where(after).order_by(ContactRow.created_at, ContactRow.id)
-    end = (await session.execute(ends.offset(window - 1).limit(1))).first()
-    if end is None:
-        return after, None
-    following = _Reached(source=reached.source, at=end.created_at, id=end.id)
-    return and_(after, place <= _place(end.created_at, end.id)), following
-
-
-async def _members_window(
-    session: AsyncSession, row: ChangeSetRow, list_id: UUID, reached: _Reached, window: int
-) -> tuple[Clause, _Reached | None]:
-    member = ListMemberRow.contact_id
-    on_it = and_(ListMemberRow.list_id == list_id, ListMemberRow.org_id == row.org_id)
-    if reached.id is not None:
-        on_it = and_(on_it, member > reached.id)
-    end = await session.scalar(select(member).where(on_it).order_by(member).offset(window - 1).limit(1))
-    if end is not None:
-        on_it = and_(on_it, member <= end)
-    return ContactRow.id.in_(select(member).where(on_it)), None if end is None else _Reached(
-        source=reached.source, id=end
-    )
-
-
-def _place(at: datetime, contact_id: UUID) -> Any:
-    return tuple_(literal(at, Instant), literal(contact_id, ContactRow.id.type))
+        among, member = await members_window(session, row.org_id, source.list_id, after=reached.id, size=size)
+        return among, None if member is None else _Reached(source=reached.source, id=member)
+    after = None if reached.at is None or reached.id is None else (reached.at, reached.id)
+    among, place = await contacts_window(session, row.org_id, after=after, size=size)
+    if place is None or place[0] > row.created_at:
+        return among, None
+    return among, _Reached(source=reached.source, at=place[0], id=place[1])
 
 
 async def add_members(

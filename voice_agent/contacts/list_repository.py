@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, func, select, tuple_
+from sqlalchemy import ColumnElement, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from voice_agent.contacts.filters import Filter
-from voice_agent.contacts.segments import fitting
+from voice_agent.contacts.segments import fitting, is_there
+from voice_agent.contacts.windows import contacts_window, members_window
 from voice_agent.rest.pages import Place
 from voice_agent.storage.tables import ContactListRow, ContactRow, ListMemberRow
 
@@ -54,8 +55,7 @@ async def members(
         .where(
             ListMemberRow.list_id == list_id,
             ListMemberRow.org_id == org_id,
-            ContactRow.org_id == org_id,
-            ContactRow.deleted_at.is_(None),
+            is_there(org_id),
         )
     )
     if before is not None:
@@ -67,33 +67,20 @@ async def count_members(
     session: AsyncSession, org_id: UUID, list_id: UUID, *, after: UUID | None, window: int
 ) -> tuple[int, UUID | None]:
     """Return how many of the next members of a static list are there, and where they end; None at the list's end."""
-    member = ListMemberRow.contact_id
-    on_it = and_(ListMemberRow.list_id == list_id, ListMemberRow.org_id == org_id)
-    if after is not None:
-        on_it = and_(on_it, member > after)
-    end = await session.scalar(select(member).where(on_it).order_by(member).offset(window - 1).limit(1))
-    if end is not None:
-        on_it = and_(on_it, member <= end)
-    query = select(func.count()).select_from(ListMemberRow).join(ContactRow, ContactRow.id == member)
-    count = (await session.execute(query.where(on_it, ContactRow.deleted_at.is_(None)))).scalar_one()
-    return int(count), end
+    among, end = await members_window(session, org_id, list_id, after=after, size=window)
+    return await _count(session, is_there(org_id) & among), end
 
 
 async def count_fitting(
     session: AsyncSession, org_id: UUID, chosen: Filter, now: datetime, *, after: Place | None, window: int
 ) -> tuple[int, Place | None]:
     """Return how many of the next contacts fit a filter, and where they end; None at the end of the contacts."""
-    place = tuple_(ContactRow.created_at, ContactRow.id)
-    among = ContactRow.org_id == org_id
-    if after is not None:
-        among = and_(among, place > tuple_(*after))
-    ends = select(ContactRow.created_at, ContactRow.id).where(among).order_by(ContactRow.created_at, ContactRow.id)
-    end = (await session.execute(ends.offset(window - 1).limit(1))).first()
-    if end is not None:
-        among = and_(among, place <= tuple_(*end))
-    query = select(func.count()).select_from(ContactRow).where(among, fitting(chosen, org_id, now))
-    count = (await session.execute(query)).scalar_one()
-    return int(count), None if end is None else (end.created_at, end.id)
+    among, end = await contacts_window(session, org_id, after=after, size=window)
+    return await _count(session, fitting(chosen, org_id, now) & among), end
+
+
+async def _count(session: AsyncSession, wanted: Clause) -> int:
+    return int((await session.execute(select(func.count()).select_from(ContactRow).where(wanted))).scalar_one())
 
 
 async def static_lists_of(session: AsyncSession, org_id: UUID, contact_id: UUID) -> Sequence[ContactListRow]:

@@ -29,7 +29,7 @@ from voice_agent.contacts.list_filling import (
     parameters_of,
     remove_members,
 )
-from voice_agent.contacts.segments import check_references, fitting
+from voice_agent.contacts.segments import check_references, is_there
 from voice_agent.errors import Conflict, InvalidRequest, NotFound
 from voice_agent.rest.pages import Place
 from voice_agent.storage.database import Database
@@ -309,7 +309,7 @@ class ContactListService:
         return document_of(chosen)
 
     def _named(self, session: AsyncSession, org_id: UUID, contact_ids: Sequence[UUID]) -> Any:
-        return fitting(None, org_id, self._clock()) & is_one_of(session, ContactRow.id, list(contact_ids))
+        return is_there(org_id) & is_one_of(session, ContactRow.id, list(contact_ids))
 
     async def _fill(
         self,

@@ -369,10 +369,14 @@ def condition(chosen: Filter, org_id: UUID, now: datetime) -> Clause:
     return _Segment(org_id, now).clause(chosen)
 
 
+def is_there(org_id: UUID) -> Clause:
+    """Return the condition of an organisation's contacts that are not deleted."""
+    return and_(ContactRow.org_id == org_id, ContactRow.deleted_at.is_(None))
+
+
 def fitting(chosen: Filter | None, org_id: UUID, now: datetime) -> Clause:
     """Return the condition of the organisation's contacts that fit a filter; without one, of all that are there."""
-    present = and_(ContactRow.org_id == org_id, ContactRow.deleted_at.is_(None))
-    return present if chosen is None else and_(present, condition(chosen, org_id, now))
+    return is_there(org_id) if chosen is None else and_(is_there(org_id), condition(chosen, org_id, now))
 
 
 async def check_references(session: AsyncSession, org_id: UUID, chosen: Filter) -> None:
