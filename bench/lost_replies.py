@@ -25,6 +25,8 @@ from voice_agent.calls.policy import CallPolicy
 from voice_agent.calls.processor import Answering, CallProcessor
 from voice_agent.calls.reconciler import Reconciler, Waits
 from voice_agent.calls.service import CallPorts, CallService, ChosenAgent
+from voice_agent.compliance.packs import built_in
+from voice_agent.compliance.service import ComplianceService
 from voice_agent.errors import NotFound
 from voice_agent.integrations.twilio.addresses import TwilioAddresses, call_of
 from voice_agent.integrations.twilio.service import TwilioService
@@ -114,7 +116,12 @@ async def lose(database: Database, *, lost: int, resets: int) -> Result:
             nothing = _Nothing()
             processor = CallProcessor(database, twilio, nothing, policy=CallPolicy())
             ports = CallPorts(
-                database=database, carrier=twilio, agents=nothing, addresses=TwilioAddresses(NOBODY), jobs=nothing
+                database=database,
+                compliance=ComplianceService(built_in(), clock=lambda: datetime.now(UTC)),
+                carrier=twilio,
+                agents=nothing,
+                addresses=TwilioAddresses(NOBODY),
+                jobs=nothing,
             )
             calls = CallService(ports, processor, default_policy=CallPolicy(), clock=lambda: datetime.now(UTC))
             reconciler = Reconciler(database, twilio, processor, clock=lambda: datetime.now(UTC) + later)

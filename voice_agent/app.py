@@ -42,7 +42,8 @@ from voice_agent.calls.reconciler import Reconciler
 from voice_agent.calls.routes import calls_router
 from voice_agent.calls.service import CallPorts, CallService
 from voice_agent.calls.spool import Spool
-from voice_agent.compliance.packs import built_in, zones_of_region
+from voice_agent.compliance.packs import load_packs, zones_of_region
+from voice_agent.compliance.routes import compliance_router
 from voice_agent.compliance.service import ComplianceService
 from voice_agent.contacts.import_routes import imports_router
 from voice_agent.contacts.imports import ImportPorts, Imports, fetch_rules
@@ -124,7 +125,7 @@ class Server:
         )
         self.calls.on_written = self._note_written
         self.jobs = Jobs(self.database, settings.jobs)
-        self.compliance = ComplianceService(built_in(), clock=_now)
+        self.compliance = ComplianceService(load_packs(settings.compliance.packs_dir), clock=_now)
         self.contacts = ContactServices.over(self.database, self.jobs, self.compliance, _now)
         self.contacts.register(self.jobs)
         self.imports = contact_imports(settings, self.database, self.storage, self.jobs, self.compliance)
@@ -146,6 +147,7 @@ class Server:
         self.call_service = CallService(
             CallPorts(
                 database=self.database,
+                compliance=self.compliance,
                 carrier=self._twilio,
                 agents=directory,
                 addresses=self._addresses,
@@ -314,6 +316,7 @@ def create_app(settings: Settings, base_url: str) -> FastAPI:
     app.include_router(calls_router(server.call_service, server.storage, server.gate, transactions))
     app.include_router(contacts_router(server.contacts, server.gate, transactions))
     app.include_router(imports_router(server.imports.importer, server.imports.templates, server.gate, transactions))
+    app.include_router(compliance_router(server.compliance, server.gate, transactions, clock=_now))
     app.include_router(files_router(server.storage, server.links))
     app.include_router(live_router(SocketGate(server.gate), server.bus))
     app.router.routes.append(websocket_route(server.endpoint))

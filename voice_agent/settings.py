@@ -297,6 +297,16 @@ class ImportSettings(_Area):
     )
 
 
+class ComplianceSettings(_Area):
+    """Who may be called, for what and when: docs/compliance.md."""
+
+    model_config = SettingsConfigDict(env_prefix="COMPLIANCE_")
+
+    packs_dir: Path | None = Field(
+        None, description="Folder of newer rule packs: of a jurisdiction the one with the highest version is in force."
+    )
+
+
 class PipelineSettings(_Area):
     """Who listens, thinks and speaks."""
 
@@ -333,6 +343,7 @@ class Settings(BaseModel):
     auth: AuthSettings = Field(default_factory=AuthSettings)
     jobs: JobsSettings = Field(default_factory=JobsSettings)
     calls: CallsSettings = Field(default_factory=CallsSettings)
+    compliance: ComplianceSettings = Field(default_factory=ComplianceSettings)
     imports: ImportSettings = Field(default_factory=ImportSettings)
     pipeline: PipelineSettings = Field(default_factory=PipelineSettings)
 

@@ -11,7 +11,7 @@ from voice_agent.app import call_policy, carrier_recordings, contact_imports, fi
 from voice_agent.background import Background
 from voice_agent.calls.processor import CallProcessor
 from voice_agent.calls.service import CallPorts, CallService
-from voice_agent.compliance.packs import built_in
+from voice_agent.compliance.packs import load_packs
 from voice_agent.compliance.service import ComplianceService
 from voice_agent.contacts.routes import ContactServices
 from voice_agent.directory import CallDirectory
@@ -42,15 +42,16 @@ def handlers(settings: Settings) -> Register:
         async with TwilioService(settings.twilio) as twilio:
             recordings = carrier_recordings(settings, database, twilio, storage, jobs)
             processor = CallProcessor(database, twilio, directory, policy=policy, on_recording=recordings.note)
+            compliance = ComplianceService(load_packs(settings.compliance.packs_dir), clock=_now)
             ports = CallPorts(
                 database=database,
+                compliance=compliance,
                 carrier=twilio,
                 agents=directory,
                 addresses=TwilioAddresses(settings.server.public_base_url),
                 jobs=jobs,
             )
             calls = CallService(ports, processor, default_policy=policy, clock=_now)
-            compliance = ComplianceService(built_in(), clock=_now)
             ContactServices.over(database, jobs, compliance, _now).register(jobs)
             contact_imports(settings, database, storage, jobs, compliance).upkeep.register(jobs)
             Background(database, calls, storage, recordings, settings.server.data_dir).register(jobs)

@@ -27,6 +27,7 @@ from voice_agent.calls.processor import CallProcessor
 from voice_agent.calls.routes import calls_router
 from voice_agent.calls.service import CallPorts, CallService
 from voice_agent.compliance.packs import built_in, zones_of_region
+from voice_agent.compliance.routes import compliance_router
 from voice_agent.compliance.service import ComplianceService
 from voice_agent.contacts.fetching import FetchRules
 from voice_agent.contacts.import_routes import imports_router
@@ -92,12 +93,14 @@ class ApiWorld:
             keeps_copy=False,
             clock=now,
         )
+        self.compliance = ComplianceService(built_in(), clock=now)
         self.processor = CallProcessor(
             database, self.carrier, self.directory, policy=POLICY, on_recording=self.recordings.note
         )
         self.calls = CallService(
             CallPorts(
                 database=database,
+                compliance=self.compliance,
                 carrier=self.carrier,
                 agents=self.directory,
                 addresses=TwilioAddresses("https://calls.example.org"),
@@ -108,7 +111,6 @@ class ApiWorld:
             default_policy=POLICY,
             clock=now,
         )
-        self.compliance = ComplianceService(built_in(), clock=now)
         self.contacts = ContactServices.over(database, JobOutbox(), self.compliance, now)
         ports = ImportPorts(
             database=database,
@@ -127,6 +129,7 @@ class ApiWorld:
         self.app.include_router(calls_router(self.calls, self.storage, self.gate, transactions))
         self.app.include_router(contacts_router(self.contacts, self.gate, transactions))
         self.app.include_router(imports_router(self.imports.importer, self.imports.templates, self.gate, transactions))
+        self.app.include_router(compliance_router(self.compliance, self.gate, transactions, clock=now))
         self.app.include_router(files_router(self.storage, links))
         self.sound = folder / "sound.wav"
         """A file to store."""

@@ -74,7 +74,7 @@ async def test_a_file_says_of_the_contacts_that_it_covers_that_they_are_not_on_i
     async with world.database.write() as session:
         added, clear = await world.service.registries.load(
             session, world.org_id, DNC, ["+13055550102", "+13055550101", "+13055550101"],
-            covers=["+1305"], checked_at=world.now, source="ftc.txt",
+            covers=["+1305"], checked_at=world.now,
         )  # fmt: skip
 
     assert (added, clear) == (2, 1)

@@ -17,7 +17,7 @@ from voice_agent.compliance.model import (
 from voice_agent.errors import InvalidRequest
 from voice_agent.storage.database import Database
 from voice_agent.storage.ids import new_id
-from voice_agent.storage.tables import ContactRow, PhoneNumberRow
+from voice_agent.storage.tables import ConsentRow, ContactRow, PhoneNumberRow, RegistryCheckRow, SuppressionRow
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ async def test_who_was_erased_is_still_known_to_have_said_no(world: Ledgers) -> 
         await world.service.erase_number(session, world.org_id, ANA)
 
     async with world.database.read() as session:
-        kept = [
+        kept: list[SuppressionRow | ConsentRow | RegistryCheckRow] = [
             *await world.service.suppressions_of(session, world.org_id, ANA),
             *await world.service.consents_of(session, world.org_id, ANA),
             *await world.service.registries.of_number(session, world.org_id, ANA),

@@ -46,6 +46,7 @@ async def test_f36_no_request_is_repeated_and_all_are_found_or_given_up(sqlite: 
         await twilio.open()
         ports = CallPorts(
             database=sqlite,
+            compliance=world.compliance,
             carrier=twilio,
             agents=world.directory,
             addresses=TwilioAddresses("https://calls.example.org"),

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from http import HTTPStatus
 
+import msgspec
 import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -17,8 +18,9 @@ from starlette.responses import Response
 from starlette.routing import Match
 
 from voice_agent.api.openapi import install_openapi
+from voice_agent.compliance.model import CallRefused
 from voice_agent.errors import ProviderBusy, TooManyRequests, VoiceAgentError
-from voice_agent.rest.problems import MEDIA_TYPE, InvalidField, Problem, phrase
+from voice_agent.rest.problems import MEDIA_TYPE, InvalidField, Problem, RuleReason, phrase
 
 log = structlog.get_logger(__name__)
 
@@ -64,6 +66,8 @@ def _problem(error: Exception) -> tuple[Problem, Mapping[str, str]]:
             problem = Problem(
                 type=problem_type(type(error)), title=phrase(status), status=status, detail=str(error) or None
             )
+            if isinstance(error, CallRefused):
+                problem.reasons = [RuleReason(**msgspec.to_builtins(reason)) for reason in error.reasons]
             if isinstance(error, ProviderBusy | TooManyRequests) and error.retry_after_s is not None:
                 headers = {"Retry-After": str(max(1, round(error.retry_after_s)))}
         case HTTPException():

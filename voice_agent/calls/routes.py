@@ -75,6 +75,7 @@ def _acting_router(calls: CallService, gate: Gate, transactions: Transactions) -
         """Place a call. The answer says how it stands: `accepted`, `failed` with the reason, or `unknown`.
 
         `unknown`: the carrier's answer did not come. It is found out within two minutes, and never dialled again.
+        403 with `reasons`: the rules forbid it (see `may-call`); the call is listed as `void`, with them.
         """
         call = await calls.start(principal, _order(body))
         response.headers["Location"] = f"/api/v1/calls/{call.id}"
@@ -143,6 +144,7 @@ def _looking_router(calls: CallService, gate: Gate, transactions: Transactions) 
         return CallDetail(
             **CallOut.of(call).model_dump(),
             disclosed_at=call.disclosed_at,
+            verdict=call.verdict,
             variables=call.variables,
             transcript=[TranscriptEntryOut.of(row) for row in await repository.transcript(session, call_id)],
             turns=[TurnOut.of(row) for row in await repository.latencies(session, call_id)],
@@ -214,6 +216,7 @@ def _recordings_router(
 def _order(body: NewCall) -> CallOrder:
     return CallOrder(
         to=body.to,
+        purpose=body.purpose,
         from_number=body.from_number or "",
         agent_id=body.agent_id,
         variables=body.variables,

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from voice_agent.calls.model import CallState, Outcome
 from voice_agent.calls.policy import MICROS
+from voice_agent.compliance.model import Purpose
 from voice_agent.pipeline.latency import TurnLatency
 from voice_agent.rest.inputs import WHOLE, RequestBody
 from voice_agent.storage.tables import CallRow, RecordingRow, TranscriptEntryRow, TurnLatencyRow
@@ -21,6 +22,9 @@ class NewCall(RequestBody):
     """A call to place."""
 
     to: Number = Field(description="Number to call, with + and country code.", examples=["+34612345678"])
+    purpose: Purpose = Field(
+        Purpose.SERVICE, strict=False, description="What it is for: the rules ask for more where it is marketing."
+    )
     from_number: Number | None = Field(
         None, alias="from", description="Number to show, one of the organisation's; by default its first."
     )
@@ -78,6 +82,7 @@ class CallOut(BaseModel):
     end_reason: str | None
     from_number: str = Field(alias="from")
     to: str
+    purpose: Purpose = Field(description="Of an outbound call.")
     agent_version_id: UUID | None
     agent_name: str
     language: str
@@ -106,6 +111,7 @@ class CallOut(BaseModel):
             end_reason=row.end_reason,
             from_number=row.from_number,
             to=row.to_number,
+            purpose=Purpose(row.purpose),
             agent_version_id=row.agent_version_id,
             agent_name=row.agent_name,
             language=row.language,
@@ -200,6 +206,9 @@ class CallDetail(CallOut):
     """A call and what was said in it."""
 
     disclosed_at: datetime | None = Field(description="When the caller had heard the disclosure to its end.")
+    verdict: dict[str, Any] | None = Field(
+        description="What the rules said when it was to be dialled, and which rules they were; null of inbound calls."
+    )
     variables: dict[str, Any]
     transcript: list[TranscriptEntryOut]
     turns: list[TurnOut]

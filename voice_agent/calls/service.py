@@ -22,11 +22,14 @@ from voice_agent.auth import audit
 from voice_agent.auth.principal import Principal
 from voice_agent.calls import erasure, repository, spending
 from voice_agent.calls.holder import Command, NoHolders
+from voice_agent.calls.judging import judge
 from voice_agent.calls.model import ACTIVE, CallState, Outcome, moved
 from voice_agent.calls.policy import CallPolicy, check_destination, normalised, policy_of
 from voice_agent.calls.ports import CallRequest, Carrier, CarrierCall, Language, MachineDetection, TransferRequest
 from voice_agent.calls.processor import CallProcessor
 from voice_agent.calls.repository import CallFilter
+from voice_agent.compliance.model import CallRefused, Purpose
+from voice_agent.compliance.service import ComplianceService
 from voice_agent.errors import CarrierError, Conflict, NotFound
 from voice_agent.storage.database import Database
 from voice_agent.storage.ids import new_id
@@ -78,6 +81,7 @@ class CallOrder(msgspec.Struct, frozen=True, kw_only=True):
     """A call to place, as it was asked for."""
 
     to: str
+    purpose: Purpose = Purpose.SERVICE
     from_number: str = ""
     agent_id: UUID | None = None
     variables: Mapping[str, str] = msgspec.field(default_factory=dict)
@@ -127,6 +131,7 @@ class CallPorts(msgspec.Struct, frozen=True, kw_only=True):
     """What calls need of the rest of the system."""
 
     database: Database
+    compliance: ComplianceService
     carrier: Carrier
     agents: AgentDirectory
     addresses: CallAddresses
@@ -147,6 +152,7 @@ class CallService:
     ) -> None:
         """`clock` returns the present in UTC."""
         self._database = ports.database
+        self._compliance = ports.compliance
         self._carrier = ports.carrier
         self._agents = ports.agents
         self._addresses = ports.addresses
@@ -161,7 +167,8 @@ class CallService:
         """Place a call and return it as it stands: accepted, failed (the carrier refused) or unknown.
 
         Raises InvalidRequest, NotPermitted (country, kind of number), NotFound (agent) or Conflict (spend cap); then
-        nothing was written down and nobody is called.
+        nothing was written down and nobody is called. Raises CallRefused where the rules forbid it: then it stays
+        written down as void, with every reason.
         """
         async with self._database.write() as session:
             call = await self._write_intent(session, principal, order)
@@ -184,6 +191,7 @@ class CallService:
             language=agent.language,
             from_number=await self._agents.caller_number(session, org_id, order.from_number),
             to_number=to,
+            purpose=order.purpose.value,
             variables=dict(order.variables),
             machine_detection=order.machine_detection,
             on_machine=order.on_machine,
@@ -200,12 +208,18 @@ class CallService:
         return call
 
     async def place(self, call_id: UUID) -> CallRow:
-        """Ask the carrier for a call that was written down, once, ever; return the call as it stands then."""
+        """Ask the carrier for a call that was written down, once, ever; return the call as it stands then.
+
+        Raises CallRefused where the rules forbid it, which are asked in the transaction that marks it as dialling.
+        """
         async with self._database.write() as session:
-            is_ours = await repository.claim_dialing(session, call_id, self._clock())
             call = await self._existing(session, call_id)
-        if not is_ours:
-            return call
+            if CallState(call.state) is not CallState.INTENT:
+                return call
+            verdict = await judge(session, self._compliance, call, self._clock())
+        if not verdict.is_allowed:
+            self._processor.announce(call)
+            raise CallRefused(verdict.reasons)
         answer: CarrierCall | CarrierError
         try:
             answer = await self._carrier.create_call(self._request(call))

@@ -26,6 +26,9 @@ _FTC_LINE = re.compile(r"(\d{3}),(\d{7})")
 """How the National Do Not Call Registry's files have a number: area code, comma, seven digits."""
 
 
+_FILE = "its file"
+
+
 def numbers_of_file(text: str, *, default_country: str = "") -> list[str]:
     """Return the numbers (E.164) of a registry's file: one a line, in its first column; an FTC file's as well.
 
@@ -101,7 +104,6 @@ class RegistryChecks:
         *,
         covers: Sequence[str],
         checked_at: datetime,
-        source: str,
     ) -> tuple[int, int]:
         """Write down a registry's file; return how many numbers are on it, and how many contacts' numbers are not.
 
@@ -110,7 +112,7 @@ class RegistryChecks:
         """
         on_it = frozenset(listed)
         results = [(e164, True) for e164 in on_it]
-        added = await self.record(session, org_id, registry_key, results, checked_at=checked_at, source=source)
+        added = await self.record(session, org_id, registry_key, results, checked_at=checked_at, source=_FILE)
         clear = 0
         for prefix in covers:
             after = ""
@@ -118,7 +120,7 @@ class RegistryChecks:
                 after = numbers[-1]
                 not_on_it = [(e164, False) for e164 in numbers if e164 not in on_it]
                 clear += await self.record(
-                    session, org_id, registry_key, not_on_it, checked_at=checked_at, source=source
+                    session, org_id, registry_key, not_on_it, checked_at=checked_at, source=_FILE
                 )
         return added, clear
 

@@ -23,6 +23,17 @@ class InvalidField(BaseModel):
     reason: str
 
 
+class RuleReason(BaseModel):
+    """One rule that forbids a call."""
+
+    code: str
+    detail: str
+    source: str
+    """A law and where it is found, or a rule of ours."""
+
+    pack: str
+
+
 class Problem(BaseModel):
     """RFC 9457 problem details."""
 
@@ -31,6 +42,8 @@ class Problem(BaseModel):
     status: int
     detail: str | None = None
     errors: list[InvalidField] | None = None
+    reasons: list[RuleReason] | None = None
+    """Of a call that is refused: everything that speaks against it."""
 
 
 def phrase(status: int) -> str:

@@ -144,6 +144,12 @@ class CallRow(Row):
     """Of this row; its ETag."""
 
     created_by: Mapped[Name] = mapped_column(default="")
+    purpose: Mapped[Word] = mapped_column(default="service")
+    """Of an outbound call, what it is for: `compliance.model.Purpose`."""
+
+    verdict: Mapped[dict[str, Any] | None] = mapped_column(JsonDocument)
+    """Of an outbound call, what the rules said when it was to be dialled, when that was, and which rules they were."""
+
     campaign_id: Mapped[Reference | None]
     campaign_contact_id: Mapped[Reference | None]
     """Of a campaign: `CampaignContactRow.id`, kept when that row is gone. Then the call is one of its attempts."""

@@ -87,6 +87,10 @@ def upgrade() -> None:
             postgresql_where=sa.text("lifted_at IS NULL"),
         )
 
+    with op.batch_alter_table("call", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("purpose", sa.String(length=40), nullable=False, server_default="service"))
+        batch_op.add_column(sa.Column("verdict", JsonDocument, nullable=True))
+
     with op.batch_alter_table("audit_log", schema=None) as batch_op:
         batch_op.create_index("ix_audit_log_target_id", ["target_id"], unique=False)
 
