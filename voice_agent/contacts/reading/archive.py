@@ -10,6 +10,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
@@ -27,6 +28,9 @@ MAX_RATIO = 150
 """Inflated to packed, above the first megabyte. Measured on workbooks of openpyxl: 8 where all cells differ, 45 where
 all rows are the same; deflate's own end is 1,032."""
 
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, struct.error, OSError)
+"""What `zipfile` raises of bytes that are no archive; an OSError is a place before the beginning."""
+
 _FREE_BYTES = 1024 * 1024
 _PIECE = 64 * 1024
 
@@ -42,24 +46,21 @@ class Archive:
 
     def __init__(self, path: Path) -> None:
         """Raises FileRefused where it is none, or none that holds a workbook."""
-        self._file = path.open("rb")
-        try:
+        with ExitStack() as stack:
+            self._file = stack.enter_context(path.open("rb"))
             _check_directory(self._file)
-            self._zip = zipfile.ZipFile(self._file)
+            try:
+                self._zip = stack.enter_context(zipfile.ZipFile(self._file))
+            except _DAMAGE:
+                raise broken("the archive is damaged") from None
             self._entries = _checked(self._zip)
-        except FileRefused:
-            self._file.close()
-            raise
-        except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError, struct.error, OSError):
-            self._file.close()
-            raise broken("the archive is damaged") from None
+            self._open = stack.pop_all()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._zip.close()
-        self._file.close()
+        self._open.close()
 
     def __contains__(self, name: str) -> bool:
         return name in self._entries
@@ -89,7 +90,7 @@ class Archive:
                     count += len(piece)
                     _check_size(name, count, info.compress_size, limit)
                     yield piece
-        except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, struct.error, OSError):
+        except _DAMAGE:
             raise broken(f"{name} is damaged") from None
 
 

@@ -185,7 +185,7 @@ def _numbers(cells: Sequence[str], default_country: str) -> float:
 
 
 def _is_number(cell: str, default_country: str) -> bool:
-    if len(cell) < 7 or sum(sign.isdigit() for sign in cell) < 7:
+    if len(cell) < 7 or (sum(sign.isdigit() for sign in cell) < 7 and "E+" not in cell):
         return False
     try:
         read_number(cell, default_country)

@@ -5,6 +5,7 @@ A frame is one byte of kind, four of length (little-endian), and MessagePack.
 
 import enum
 import struct
+from typing import Any
 
 import msgspec
 
@@ -79,9 +80,11 @@ _KINDS: dict[type[Answer] | type[Refusal], Kind] = {
     Preview: Kind.PREVIEW,
     Refusal: Kind.REFUSED,
 }
-_CHUNKS = msgspec.msgpack.Decoder(Chunk)
-_INSPECTIONS = msgspec.msgpack.Decoder(Inspection)
-_PREVIEWS = msgspec.msgpack.Decoder(Preview)
+_DECODERS: dict[Kind, msgspec.msgpack.Decoder[Any]] = {
+    Kind.CHUNK: msgspec.msgpack.Decoder(Chunk),
+    Kind.INSPECTION: msgspec.msgpack.Decoder(Inspection),
+    Kind.PREVIEW: msgspec.msgpack.Decoder(Preview),
+}
 _REFUSALS = msgspec.msgpack.Decoder(Refusal)
 
 
@@ -93,16 +96,11 @@ def pack(answer: Answer | Refusal) -> bytes:
 
 def unpack(kind: int, payload: bytes) -> Answer:
     """Return an answer. Raises FileRefused where the child refused the file, ValueError for what is no frame."""
-    match Kind(kind):
-        case Kind.CHUNK:
-            return _CHUNKS.decode(payload)
-        case Kind.INSPECTION:
-            return _INSPECTIONS.decode(payload)
-        case Kind.PREVIEW:
-            return _PREVIEWS.decode(payload)
-        case Kind.REFUSED:
-            refusal = _REFUSALS.decode(payload)
-            raise FileRefused(refusal.problem, refusal.message)
+    if kind == Kind.REFUSED:
+        refusal = _REFUSALS.decode(payload)
+        raise FileRefused(refusal.problem, refusal.message)
+    answer: Answer = _DECODERS[Kind(kind)].decode(payload)
+    return answer
 
 
 def pack_request(request: Request) -> bytes:

@@ -14,7 +14,7 @@ _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 _PHONE_WORDS = (
     r"tel|tels|telf|tfno|tlf|tlfno|telefono|telefonos|fono|phone|phones|telephone|movil|moviles|celular|celulares|cel|"
-    r"cell|cellphone|mobile|mob|whatsapp|wa|msisdn|landline"
+    r"cell|cellphone|mobile|mob|whats ?app|wa|msisdn|landline"
 )
 
 _LINES: tuple[tuple[Target, str], ...] = (
@@ -80,7 +80,7 @@ _LINES: tuple[tuple[Target, str], ...] = (
 _COMPILED = tuple((target, re.compile(pattern)) for target, pattern in _LINES)
 
 _LABELS = (
-    ("mobile", re.compile(r"\b(?:movil|moviles|celular|celulares|cel|cell|cellphone|mobile|mob|whatsapp|wa)\b")),
+    ("mobile", re.compile(r"\b(?:movil|moviles|celular|celulares|cel|cell|cellphone|mobile|mob|whats ?app|wa)\b")),
     ("home", re.compile(r"\b(?:casa|domicilio|particular|home|fijo|landline)\b")),
     ("work", re.compile(r"\b(?:trabajo|oficina|empresa|work|office|business|company)\b")),
     ("other", re.compile(r"\b(?:otro|otros|other|alternativo|secundario|adicional|second|secondary|alt)\b")),

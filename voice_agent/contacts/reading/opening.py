@@ -1,6 +1,6 @@
 """From a path to a table: column names, and a stream of rows behind them. It reads one local file."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain, islice
@@ -112,7 +112,7 @@ def _open_json(source: TextSource, head: str, found: FileFormat, default_country
 def _open_workbook(stack: ExitStack, path: Path, found: FileFormat, default_country: str) -> Table:
     archive = stack.enter_context(Archive(path))
     workbook = read_workbook(archive)
-    pieces: Iterable[bytes] = archive.pieces(STRINGS, MAX_BYTES) if STRINGS in archive else ()
+    pieces = archive.pieces(STRINGS, MAX_BYTES) if STRINGS in archive else None
     strings = stack.enter_context(SharedStrings(pieces))
     part, reader = _sheet(archive, workbook, strings, found.sheet)
     table = _table(

@@ -77,14 +77,12 @@ class Previewer:
         """Return up to 50 rows: of every code some, the rare ones first; then refusals, then the most repaired."""
         chosen: dict[int, PreviewRow] = {}
         for code, _ in sorted(self._codes.items(), key=lambda item: item[1]):
-            for shown in self._kept[code][:_PER_CODE]:
-                if len(chosen) < WORST:
-                    chosen.setdefault(shown.row, shown)
+            chosen.update((shown.row, shown) for shown in self._kept[code][:_PER_CODE])
         others = [shown for kept in self._kept.values() for shown in kept]
         for shown in sorted(others, key=_badness, reverse=True):
-            if len(chosen) < WORST:
-                chosen.setdefault(shown.row, shown)
-        return sorted(chosen.values(), key=lambda shown: (-_badness(shown), shown.row))
+            chosen.setdefault(shown.row, shown)
+        worst = list(chosen.values())[:WORST]
+        return sorted(worst, key=lambda shown: (-_badness(shown), shown.row))
 
 
 def _badness(shown: PreviewRow) -> int:

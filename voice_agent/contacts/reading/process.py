@@ -93,7 +93,10 @@ async def _answers(request: Request) -> AsyncGenerator[Answer, None]:
             kind, length = HEADER.unpack(header)
             if length > LARGEST_FRAME:
                 raise _failed("a frame of no sensible size")
-            yield unpack(kind, await _exactly(output, length))
+            payload = await _exactly(output, length)
+            if not payload:
+                break
+            yield unpack(kind, payload)
         code = await process.wait()
         if code == -SIGXCPU:
             raise FileRefused(FileProblem.LIMITS, "reading this file takes longer than a file may")
@@ -112,7 +115,7 @@ def _pipes(process: Process) -> tuple[asyncio.StreamWriter, asyncio.StreamReader
 
 
 async def _exactly(output: asyncio.StreamReader, size: int) -> bytes:
-    """Return so many bytes, nothing where the child has ended."""
+    """Return so many bytes, none where the child has ended before them."""
     try:
         return await output.readexactly(size)
     except asyncio.IncompleteReadError:

@@ -3,6 +3,7 @@
 import tempfile
 from array import array
 from collections.abc import Iterable
+from contextlib import ExitStack
 from functools import lru_cache
 from typing import Self
 
@@ -22,17 +23,20 @@ _TEXTS = 8_192
 class SharedStrings:
     """Texts by number. Use as a context."""
 
-    def __init__(self, pieces: Iterable[bytes]) -> None:
-        """Read the part `sharedStrings.xml`. Raises FileRefused."""
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115
+    def __init__(self, pieces: Iterable[bytes] | None) -> None:
+        """Read the part `sharedStrings.xml`, None where there is none. Raises FileRefused."""
         self._ends = array("Q", [0])
         self._text: list[str] = []
         self._length = 0
         self._is_text = False
         self._phonetic = 0
         self._waiting: list[bytes] = []
-        for _ in parse(pieces, self._start, self._end, self._characters):
-            self._flush()
+        with ExitStack() as stack:
+            self._file = stack.enter_context(tempfile.TemporaryFile())
+            if pieces is not None:
+                for _ in parse(pieces, self._start, self._end, self._characters):
+                    self._flush()
+            stack.pop_all()
         self._block = lru_cache(maxsize=_BLOCKS)(self._read_block)
         self.get = lru_cache(maxsize=_TEXTS)(self._get)
 

@@ -16,6 +16,7 @@ from voice_agent.contacts.reading.csv_rows import csv_records
 from voice_agent.contacts.reading.encodings import check_encoding, encoding_of, mended, on_error
 from voice_agent.contacts.reading.line_rows import EMAIL, NUMBER
 from voice_agent.contacts.reading.model import FileFormat, FileKind, FileProblem, FileRefused
+from voice_agent.contacts.reading.rows import check_width
 from voice_agent.contacts.reading.signatures import ZIP, refuse_others
 
 DELIMITERS = "\t;|,"
@@ -23,6 +24,9 @@ SAMPLE_ROWS = 200
 
 _CONSISTENT = 0.6
 """Share of rows of one width from which a text is a table; below it is lines. A table's ragged rows are few."""
+
+_LONGEST_LINE = 64 * 1024
+"""Characters of a line by which its delimiter is found."""
 
 _PURE_WEIGHT = 0.3
 """How much cells that are exactly a number or an address speak for a delimiter, against rows of one width."""
@@ -108,7 +112,7 @@ def _sniff_table(text: str, found: FileFormat) -> FileFormat:
     for name, sign in (("delimiter", found.delimiter), ("quote", found.quote)):
         if sign and (len(sign) != 1 or sign in "\r\n\ufeff"):
             raise FileRefused(FileProblem.FORMAT, f"the {name} must be one sign")
-    lines = list(islice(io.StringIO(text, newline=""), SAMPLE_ROWS))
+    lines = [line[:_LONGEST_LINE] for line in islice(io.StringIO(text, newline=""), SAMPLE_ROWS)]
     quote = _quote(lines) if found.quote is None else found.quote
     hint = re.match(r'"?sep=(.)"?\s*$', lines[0], re.IGNORECASE)
     delimiter = found.delimiter
@@ -139,6 +143,7 @@ def _delimiter(lines: Sequence[str], quote: str, *, is_table: bool) -> str | Non
         score = share + _PURE_WEIGHT * _pureness(rows)
         if score > best_score + 0.05 or (score > best_score - 0.05 and width > best_width):
             best, best_score, best_width = delimiter, max(score, best_score), width
+    check_width(best_width)
     if is_table:
         return best
     if not best:
@@ -151,7 +156,7 @@ def _delimiter(lines: Sequence[str], quote: str, *, is_table: bool) -> str | Non
 
 def _rows(lines: Sequence[str], delimiter: str, quote: str) -> list[list[str]]:
     records = csv_records(lines, delimiter, quote)
-    return [cells for cells, _ in islice(records, SAMPLE_ROWS) if any(cells)]
+    return [cells for cells, _ in islice(records, SAMPLE_ROWS) if cells]
 
 
 def _commonest_width(rows: Sequence[Sequence[str]]) -> tuple[int, float]:

@@ -4,7 +4,9 @@ What XML can be made to do is refused: a document type and with it every entity,
 has them, one token that does not end. Python's own pull parsers build a whole row before anybody can count its cells.
 """
 
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from xml.parsers import expat
 
 from voice_agent.contacts.reading.archive import broken
@@ -39,7 +41,10 @@ def parse(pieces: Iterable[bytes], on_start: OnStart, on_end: OnEnd, on_text: On
         depth -= 1
         on_end(name.rpartition(":")[2] if ":" in name else name)
 
-    parser = expat.ParserCreate()
+    waiting = iter(pieces)
+    first = next(waiting, b"")
+    # ECMA-376 part 2 allows no other encodings; what the XML itself says may be any that Python knows.
+    parser = expat.ParserCreate("utf-16" if first[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) else "utf-8")
     parser.buffer_text = True
     parser.StartElementHandler = start
     parser.EndElementHandler = end
@@ -47,7 +52,7 @@ def parse(pieces: Iterable[bytes], on_start: OnStart, on_end: OnEnd, on_text: On
     parser.StartDoctypeDeclHandler = _refuse_doctype
     fed = 0
     try:
-        for piece in pieces:
+        for piece in chain((first,), waiting):
             parser.Parse(piece, False)
             fed += len(piece)
             if fed - max(parser.CurrentByteIndex, 0) > MAX_TOKEN_BYTES:
@@ -57,8 +62,6 @@ def parse(pieces: Iterable[bytes], on_start: OnStart, on_end: OnEnd, on_text: On
     except expat.ExpatError as error:
         if error.code == expat.errors.codes[expat.errors.XML_ERROR_NO_MEMORY]:
             raise MemoryError from None
-        raise broken("its XML is damaged") from None
-    except UnicodeError:
         raise broken("its XML is damaged") from None
     yield fed
 
