@@ -38,6 +38,7 @@ async def test_words_and_digits_find_the_same_everywhere(
     database: Database, monkeypatch: pytest.MonkeyPatch, walked: int
 ) -> None:
     monkeypatch.setattr(search, "WALKED", walked)
+    monkeypatch.setattr(search, "WALKED_ON", 2 * walked)
     org_id = await an_organisation(database)
     await store_contacts(database, await an_organisation(database, "Other"), *PEOPLE)
     await store_contacts(database, org_id, *PEOPLE)
@@ -73,6 +74,7 @@ async def test_tags_and_custom_fields_go_with_words_and_pages_follow_each_other(
     database: Database, monkeypatch: pytest.MonkeyPatch, walked: int
 ) -> None:
     monkeypatch.setattr(search, "WALKED", walked)
+    monkeypatch.setattr(search, "WALKED_ON", 2 * walked)
     org_id = await an_organisation(database)
     await store_contacts(database, org_id, *PEOPLE)
     async with database.write() as session:

@@ -3,10 +3,11 @@
 How it works
 ------------
 Postgres has an index by words and one by custom fields, and cannot tell in advance how common a value is: for a common
-one it gathers and sorts half of the table, for a rare one it walks through all of it. So a page is looked for in two
-steps. First the newest `WALKED` contacts are looked through, which fills the page for whatever one in a hundred has.
-What is rarer than that is few enough to be gathered by an index and sorted. Each step is fenced off, so that it is done
-as it is written (`bench/contacts_search.py` has the figures).
+one it gathers and sorts half of the table, for a rare one it walks through all of it. So a page is looked for in steps.
+First the newest `WALKED` contacts are looked through, which fills the page for whatever one in a hundred has. Where
+enough of them fit for it to be worth it, as many as `WALKED_ON` are. What is rarer than that is few enough to be
+gathered by an index and sorted. Each step is fenced off, so that it is done as it is written
+(`bench/contacts_search.py` has the figures).
 
 SQLite looks through the contacts in their order, and finds the same ones.
 """
@@ -30,6 +31,9 @@ from voice_agent.storage.tables import ContactRow
 
 WALKED = 5_000
 """Contacts that are looked through before an index is asked: some 10 ms, and beyond them one in a hundred is enough."""
+
+WALKED_ON = 25_000
+"""As far as contacts are looked through where the first ones let expect that this fills the page."""
 
 COUNTED = 10_000
 """As far as contacts are counted."""
@@ -67,8 +71,10 @@ async def page(
     is_open = not words and wanted.chosen is None
     if is_open or not is_postgres(session):
         return list(await session.scalars(_newest(ContactRow, _fitting(whose, org_id, wanted, now), limit)))
-    walked = await session.scalars(_walk(whose, _looked_through(words, org_id, wanted, now), limit))
-    found = list(walked)
+    looked_through = _looked_through(words, org_id, wanted, now)
+    found = list(await session.scalars(_walk(whose, looked_through, WALKED, limit)))
+    if len(found) < limit <= len(found) * (WALKED_ON // WALKED):
+        found = list(await session.scalars(_walk(whose, looked_through, WALKED_ON, limit)))
     if len(found) == limit:
         return found
     return list(await session.scalars(_gathered(_fitting(whose, org_id, wanted, now), limit)))
@@ -104,10 +110,10 @@ def _newest(entity: Any, clause: Clause, limit: int) -> Select[Any]:
     return select(entity).where(clause).order_by(*newest).limit(limit)
 
 
-def _walk(whose: Clause, clause: Clause, limit: int) -> Select[Any]:
+def _walk(whose: Clause, clause: Clause, walked_through: int, limit: int) -> Select[Any]:
     newest = (ContactRow.created_at.desc(), ContactRow.id.desc())
     # A limit is a fence: nothing is pushed into it. `segments` writes the table's name, which this one has too.
-    walked = select(ContactRow.__table__).where(whose).order_by(*newest).limit(WALKED).subquery("contact")
+    walked = select(ContactRow.__table__).where(whose).order_by(*newest).limit(walked_through).subquery("contact")
     return _newest(aliased(ContactRow, walked), ClauseAdapter(walked).traverse(clause), limit)
 
 
