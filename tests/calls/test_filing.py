@@ -319,7 +319,8 @@ async def test_nothing_of_a_call_that_was_erased_comes_back(world: World) -> Non
 
 
 async def test_of_a_call_that_is_erased_while_it_is_stored_nothing_is_left(world: World) -> None:
-    world.leave()
+    for segment in range(2):
+        world.leave(segment=segment)
     call = await a_stored_call(world.database, state="ended", call_sid=SID)
 
     async def erase() -> None:

@@ -231,3 +231,18 @@ async def test_f43_through_the_transaction_pooler_nothing_is_prepared_and_nothin
     with pytest.raises(SettingsError, match="5432"):
         await database.migrate()
     await database.close()
+
+
+async def test_f40_a_database_that_hangs_up_while_a_connection_is_opened_is_away() -> None:
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(8)
+        writer.write(b"N")  # no TLS
+        await reader.read(8)
+        writer.close()
+
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        database = Database(URL.create("postgresql+asyncpg", "ann", "secret", "127.0.0.1", port, "calls"))
+        with pytest.raises(DatabaseUnavailable, match="lost"):
+            await names(database)
+        await database.close()

@@ -215,7 +215,7 @@ class CallFiling:
     async def _store(self, call: CallRow, segment: Segment) -> None:
         path = segment.files.recording
         recording = await self._recording(call, segment)
-        if recording.state == "stored":
+        if recording is None or recording.state == "stored":
             return
         if not await asyncio.to_thread(path.is_file):
             log.error("recording_missing", call_sid=call.call_sid, segment=segment.files.segment)
@@ -229,10 +229,13 @@ class CallFiling:
                 await self._storage.delete(stored_key)
         await asyncio.to_thread(path.unlink)
 
-    async def _recording(self, call: CallRow, segment: Segment) -> RecordingRow:
-        """Return the recording's row, made where there is none yet."""
+    async def _recording(self, call: CallRow, segment: Segment) -> RecordingRow | None:
+        """Return the recording's row, made where there is none yet; None where the call was erased meanwhile."""
         number = segment.files.segment
         async with self._database.write() as session:
+            known = await repository.locked(session, call.id)
+            if known is None or known.erased_at is not None:
+                return None
             row = await recording_rows.of_stream(session, call.id, number)
             if row is None:
                 row = RecordingRow(

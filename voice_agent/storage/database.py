@@ -52,6 +52,9 @@ _RETRIED_STATES = frozenset({"40001", "40P01", "55P03"})
 _AWAY_STATES = frozenset({"57P01", "57P02", "57P03", "53300"})
 """It is being stopped, has crashed, is starting, or has no connection left."""
 
+_LOST_CLASS = "08"
+"""The class of states that say that the connection broke, also while it was opened."""
+
 _Result = TypeVar("_Result")
 
 
@@ -156,7 +159,7 @@ class Database:
         except OperationalError as error:
             raise DatabaseUnavailable(f"the database does not answer: {type(error.orig).__name__}") from error
         except DBAPIError as error:
-            if not error.connection_invalidated and getattr(error.orig, "sqlstate", None) not in _AWAY_STATES:
+            if not error.connection_invalidated and not _is_away(error):
                 raise
             raise DatabaseUnavailable("the connection to the database was lost") from error
 
@@ -179,6 +182,11 @@ class Database:
                 if not self.is_sqlite:
                     await connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
                 await connection.run_sync(_upgrade)
+
+
+def _is_away(error: DBAPIError) -> bool:
+    state = getattr(error.orig, "sqlstate", None) or ""
+    return state in _AWAY_STATES or state.startswith(_LOST_CLASS)
 
 
 def _is_up_to_date(connection: Connection) -> bool:
