@@ -1,11 +1,13 @@
 """What a campaign does: whom it calls, as whom, when, how often, and what it may cost. Pure.
 
-A plan is a document, kept whole with each revision. Reading it refuses what cannot be right, naming the field; whether
-it can be run here and now (numbers, consents, agents) is the preflight's business.
+A plan is a document, kept whole with each revision. `read_plan` refuses what cannot be right, naming the field; whether
+it can be run here and now (numbers, consents, agents) is the preflight's business. What the preflight looked at is told
+by `fingerprint`: a plan with another one has to be looked at again.
 
 Source: campaigns.md sections 1A and 5 ("Default retry matrix").
 """
 
+import hashlib
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Annotated, Any
@@ -14,11 +16,17 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
+from voice_agent.calls.model import Outcome
+from voice_agent.compliance.model import Purpose
+from voice_agent.errors import InvalidRequest
+from voice_agent.storage.storable import why_not_storable
+
 Positive = Annotated[int, Meta(ge=1, le=1_000_000)]
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 Minutes = Annotated[float, Meta(ge=0.0, le=60 * 24 * 90)]
 ClockTime = Annotated[str, Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$|^24:00$")]
 Key = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
+Instant = Annotated[datetime, Meta(tz=True)]
 
 FLOOR_MIN = 5.0
 """Between two attempts at a contact, whatever the plan says."""
@@ -36,7 +44,15 @@ class Audience(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Whether contacts that fit later are called too, while it runs."""
 
     daily_new: Positive | None = None
-    """Most contacts that join in a day while it runs."""
+    """Most contacts that join in a day (UTC) while it runs."""
+
+    rank_field: Annotated[str, Meta(max_length=64)] = ""
+    """Custom field, a number, by which they are called: lower ones first; empty: all alike. No number counts as 0."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it names nobody: contacts are then added by hand."""
+        return not self.lists and self.filter is None
 
 
 class Variant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -178,8 +194,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     holidays: Annotated[tuple[str, ...], Meta(max_length=50)] = ()
     """Calendars whose days are left out, such as ES or ES-MD, beside those of the law."""
 
-    starts_at: datetime | None = None
-    ends_at: datetime | None = None
+    starts_at: Instant | None = None
+    ends_at: Instant | None = None
     pacing: Pacing = Pacing()
     retries: dict[str, Retry] = msgspec.field(default_factory=lambda: dict(DEFAULT_RETRIES))
     caps: Caps = Caps()
@@ -194,3 +210,88 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Its share beside other campaigns that run."""
 
     is_carrier_recorded: bool = False
+
+
+LOOKED_AT = ("purpose", "audience", "variants", "pool_id", "windows", "black_out", "holidays", "budget")
+"""What the preflight depends on. The rest (pace, retries, caps, machines, holds, dates, weight) may change freely."""
+
+_RETRIED = frozenset(Outcome) - {Outcome.INVALID_NUMBER, Outcome.HUMAN, Outcome.BLOCKED}
+"""Outcomes after which a contact may be called again; after `human` only a callback is."""
+
+
+def read_plan(document: dict[str, Any]) -> Plan:
+    """Return the plan that a document is. Raises InvalidRequest, naming what is wrong."""
+    if reason := why_not_storable(document):
+        raise InvalidRequest(f"plan: {reason}")
+    try:
+        plan = msgspec.convert(document, Plan)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(f"plan: {error}") from None
+    if fault := next(filter(None, (_purpose(plan), _variants(plan), _windows(plan), _dates(plan), _retries(plan))), ""):
+        raise InvalidRequest(f"plan: {fault}")
+    return plan
+
+
+def stored_plan(document: dict[str, Any]) -> Plan:
+    """Return a plan that `read_plan` has let pass before."""
+    return msgspec.convert(document, Plan)
+
+
+def document_of(plan: Plan) -> dict[str, Any]:
+    """Return a plan as it is stored."""
+    document: dict[str, Any] = msgspec.to_builtins(plan)
+    return document
+
+
+def fingerprint(plan: Plan, *, contacts: int, agents: dict[str, int]) -> str:
+    """Return a digest of what a preflight looks at: the plan, how many contacts, and each agent's version."""
+    document = document_of(plan)
+    looked_at = {name: document[name] for name in LOOKED_AT}
+    return hashlib.sha256(msgspec.json.encode([looked_at, contacts, sorted(agents.items())])).hexdigest()
+
+
+def is_looked_at_again(old: Plan, new: Plan) -> bool:
+    """Tell whether a change is one of the audience, or of what the law looks at."""
+    return any(getattr(old, name) != getattr(new, name) for name in LOOKED_AT)
+
+
+def differences(old: Any, new: Any, prefix: str = "") -> dict[str, tuple[Any, Any]]:
+    """Return what differs between two documents: dotted name of the field to its old and new value."""
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        return {} if old == new else {prefix: (old, new)}
+    found: dict[str, tuple[Any, Any]] = {}
+    for name in sorted(old.keys() | new.keys()):
+        found |= differences(old.get(name), new.get(name), f"{prefix}.{name}" if prefix else name)
+    return found
+
+
+def _purpose(plan: Plan) -> str:
+    if plan.purpose not in set(Purpose) - {Purpose.TEST}:
+        return f"purpose: {plan.purpose[:40]!r} is none of {', '.join(sorted(set(Purpose) - {Purpose.TEST}))}"
+    return ""
+
+
+def _variants(plan: Plan) -> str:
+    keys = [variant.key for variant in plan.variants]
+    if len(set(keys)) < len(keys):
+        return "variants: two have the same key"
+    if not any(variant.weight for variant in plan.variants):
+        return "variants: one of them needs a weight"
+    return ""
+
+
+def _windows(plan: Plan) -> str:
+    if any(window.opens in (window.closes, "24:00") for window in plan.windows):
+        return "windows: one opens when it closes; the whole day is 00:00 to 24:00"
+    return ""
+
+
+def _dates(plan: Plan) -> str:
+    if plan.starts_at is not None and plan.ends_at is not None and plan.ends_at <= plan.starts_at:
+        return "ends_at: is not after starts_at"
+    return ""
+
+
+def _retries(plan: Plan) -> str:
+    unknown = sorted(set(plan.retries) - _RETRIED)
+    return f"retries: nobody is called again after {', '.join(unknown)[:100]}" if unknown else ""
