@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import asyncpg
 import msgspec
 import phonenumbers
 import psutil
@@ -283,7 +282,7 @@ def bare_rows(path: Path) -> Iterator[list[tuple[Any, ...]]]:
             batch.append(
                 (
                     uuid4(), org_id, e164, raw, country, "mobile", "", "", "number", zones, name, "", "", "", email, "",
-                    custom, "", "import", 1, now, now,
+                    custom, f"{e164[1:]} {e164[3:]} {name.lower()} {email}", "import", 1, now, now,
                 )
             )  # fmt: skip
             if len(batch) == FLOOR_BATCH:
@@ -315,13 +314,13 @@ def _bare_sqlite(database: str, path: Path) -> None:
 
 
 async def _bare_postgres(url: URL, path: Path) -> None:
-    connection = await asyncpg.connect(host=url.host, port=url.port, user=url.username, database=url.database)
-    await connection.execute("ALTER TABLE contact DROP CONSTRAINT fk_contact_org_id_organisation")
     marks = ", ".join(f"${place}" for place in range(1, len(COLUMNS) + 1))
     insert = f"INSERT INTO contact ({', '.join(COLUMNS)}) VALUES ({marks})"  # noqa: S608
-    for batch in bare_rows(path):
-        await connection.executemany(insert, batch)
-    await connection.close()
+    async with _opened(url) as database, database.engine.connect() as connection:
+        driver: Any = (await connection.get_raw_connection()).driver_connection  # asyncpg's own, without SQLAlchemy
+        await driver.execute("ALTER TABLE contact DROP CONSTRAINT fk_contact_org_id_organisation")
+        for batch in bare_rows(path):
+            await driver.executemany(insert, batch)
 
 
 # --- all of it --------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -26,14 +26,18 @@ class Client:
         self.org_id = org_id
         self.headers = headers
 
-    async def ask(self, method: str, path: str, body: Any = None, status: int = 200, **headers: str) -> Any:
-        answer = await self.world.ask(method, path, self.headers | headers, body)
+    async def ask(
+        self, method: str, path: str, body: Any = None, status: int = 200, headers: Mapping[str, str] | None = None
+    ) -> Any:
+        answer = await self.world.ask(method, path, {**self.headers, **(headers or {})}, body)
         assert answer.status_code == status, answer.text
         return answer.json() if answer.content else None
 
-    async def upload(self, import_id: str, content: bytes, status: int = 200, **headers: str) -> Any:
+    async def upload(
+        self, import_id: str, content: bytes, status: int = 200, headers: Mapping[str, str] | None = None
+    ) -> Any:
         answer = await self.world.http.put(
-            f"/api/v1/imports/{import_id}/file", content=content, headers=self.headers | headers
+            f"/api/v1/imports/{import_id}/file", content=content, headers={**self.headers, **(headers or {})}
         )
         assert answer.status_code == status, answer.text
         return answer.json()
@@ -68,7 +72,7 @@ async def test_a_file_is_uploaded_corrected_looked_at_and_imported(client: Clien
         ("plan", "custom:plan"),
     ]
     mapping = [{"header": "plan", "target": "company"}]
-    changed = await client.ask("PATCH", f"/imports/{made['id']}", {"mapping": mapping}, **{"If-Match": '"2"'})
+    changed = await client.ask("PATCH", f"/imports/{made['id']}", {"mapping": mapping}, headers={"If-Match": '"2"'})
     assert changed["columns"][2]["target"] == "company"
     assert changed["columns"][2]["guess"] == "custom:plan"
 
@@ -139,7 +143,7 @@ async def test_what_is_no_file_of_contacts_is_refused_and_another_may_come(clien
 
 async def test_too_large_a_file_is_refused_before_it_comes(client: Client) -> None:
     made = await client.ask("POST", "/imports", {"name": "x"}, 201)
-    problem = await client.upload(made["id"], b"x", 413, **{"Content-Length": "500000001"})
+    problem = await client.upload(made["id"], b"x", 413, headers={"Content-Length": "500000001"})
     assert problem["detail"] == "a file has at most 500 MB: divide it"
 
 
@@ -259,8 +263,10 @@ async def test_a_format_is_corrected_and_the_file_looked_into_again(client: Clie
 
 async def test_corrections_race_by_etag(client: Client) -> None:
     made = await client.ask("POST", "/imports", {"name": "x"}, 201)
-    await client.ask("PATCH", f"/imports/{made['id']}", {"name": "y"}, 412, **{"If-Match": '"7"'})
-    assert (await client.ask("PATCH", f"/imports/{made['id']}", {"name": "y"}, **{"If-Match": '"1"'}))["name"] == "y"
+    await client.ask("PATCH", f"/imports/{made['id']}", {"name": "y"}, 412, headers={"If-Match": '"7"'})
+    assert (await client.ask("PATCH", f"/imports/{made['id']}", {"name": "y"}, headers={"If-Match": '"1"'}))[
+        "name"
+    ] == "y"
 
 
 async def test_a_mapping_that_cannot_be_used_is_refused(client: Client) -> None:
@@ -273,8 +279,8 @@ async def test_a_mapping_that_cannot_be_used_is_refused(client: Client) -> None:
 
 async def test_a_post_that_comes_twice_makes_one_import(client: Client) -> None:
     headers = {"Idempotency-Key": "1"}
-    first = await client.ask("POST", "/imports", {"name": "x"}, 201, **headers)
-    assert (await client.ask("POST", "/imports", {"name": "x"}, 201, **headers))["id"] == first["id"]
+    first = await client.ask("POST", "/imports", {"name": "x"}, 201, headers=headers)
+    assert (await client.ask("POST", "/imports", {"name": "x"}, 201, headers=headers))["id"] == first["id"]
     assert len((await client.ask("GET", "/imports"))["items"]) == 1
 
 

@@ -11,14 +11,15 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import delete, func, join, literal, select, true, update
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from voice_agent.contacts.columns import EDITABLE
 from voice_agent.contacts.model import FurtherNumber
 from voice_agent.errors import InvalidRequest
 from voice_agent.storage.ids import new_id
-from voice_agent.storage.many_rows import insert_rows, is_one_of, update_rows
+from voice_agent.storage.many_rows import insert_rows, is_one_of, is_postgres, update_rows
 from voice_agent.storage.tables import ContactChangeRow, ContactPhoneRow, ContactRow, ContactTagRow, TagRow
 
 LONGEST_TAG = 200
@@ -53,11 +54,13 @@ class ContactUpdate(msgspec.Struct, frozen=True, kw_only=True):
 # --- many contacts ----------------------------------------------------------------------------------------------
 async def find_many(session: AsyncSession, org_id: UUID, numbers: Sequence[str], external_ids: Sequence[str]) -> Known:
     """Return the contacts that have these numbers or keys; locked until the transaction ends, in one order for all."""
-    is_known = [is_one_of(session, ContactRow.e164, numbers)]
-    if external_ids:
-        is_known.append(is_one_of(session, ContactRow.external_id, external_ids))
-    query = select(ContactRow).where(ContactRow.org_id == org_id, ContactRow.deleted_at.is_(None), or_(*is_known))
-    found = (await session.scalars(_locked(query.order_by(ContactRow.id)))).all()
+    ids = await _ids_by(session, org_id, ContactRow.e164, numbers)
+    ids |= await _ids_by(session, org_id, ContactRow.external_id, external_ids)
+    found: Sequence[ContactRow] = ()
+    if ids:
+        is_known = is_one_of(session, ContactRow.id, sorted(ids))
+        query = select(ContactRow).where(ContactRow.org_id == org_id, ContactRow.deleted_at.is_(None), is_known)
+        found = (await session.scalars(_locked(query.order_by(ContactRow.id)))).all()
     wanted = set(numbers)
     phones = (
         select(ContactPhoneRow.e164, ContactRow)
@@ -75,6 +78,23 @@ async def find_many(session: AsyncSession, org_id: UUID, numbers: Sequence[str],
         by_external_id={row.external_id: row for row in found if row.external_id is not None},
         by_further_number={row.e164: row.ContactRow for row in shared},
     )
+
+
+async def _ids_by(session: AsyncSession, org_id: UUID, column: Any, values: Sequence[str]) -> set[UUID]:
+    """Return the keys of the contacts that have one of these values, which a unique index has.
+
+    On Postgres each value is looked up by itself: asked for all of them in one condition, a planner that has not seen
+    the table grow compares every contact of the organisation with every value.
+    """
+    if not values:
+        return set()
+    is_there = (ContactRow.org_id == org_id, ContactRow.deleted_at.is_(None))
+    if not is_postgres(session):
+        return set(await session.scalars(select(ContactRow.id).where(*is_there, column.in_(values))))
+    values_there = func.unnest(literal(list(values), ARRAY(column.type, dimensions=1)))
+    wanted = select(values_there.label("value")).subquery("wanted")
+    one = select(ContactRow.id).where(*is_there, column == wanted.c.value).limit(1).lateral("one")
+    return set(await session.scalars(select(one.c.id).select_from(join(wanted, one, true()))))
 
 
 def _locked(query: Any) -> Any:

@@ -382,7 +382,8 @@ class ImportBatchRow(Row):
     """From 1; a batch that comes twice is one."""
 
     org_id: Mapped[Reference]
-    rows: Mapped[list[Any]] = mapped_column(JsonDocument)
+    rows: Mapped[list[str]] = mapped_column(JsonDocument)
+    """Each as a line of JSON, with its members in their order."""
 
 
 class ImportTemplateRow(Row):
