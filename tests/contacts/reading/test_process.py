@@ -28,7 +28,7 @@ MEASURED = """
 import re, sys
 from pathlib import Path
 from voice_agent.contacts.reading import frames, worker
-worker._limit(worker.LOOK_CPU_S)
+worker.confine(worker.LOOK_CPU_S)
 source = sys.stdin.buffer
 _, length = frames.HEADER.unpack(source.read(frames.HEADER.size))
 worker.serve(frames.unpack_request(source.read(length)), 1)

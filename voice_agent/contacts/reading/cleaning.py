@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from voice_agent.contacts.fields import LONGEST_TEXT, CustomField, FieldType, Style, Value, ValueRefused, read_value
+from voice_agent.contacts.fields import LONGEST_TEXT, FieldType, Style, ValueRefused, read_value
 from voice_agent.contacts.model import MAX_PHONES, ContactDraft, FurtherNumber
 from voice_agent.contacts.reading.model import (
     CUSTOM,
@@ -106,9 +106,9 @@ class Cleaner:
         self._read = [(field, by_target[target][0], read) for target, field, read in readers if target in by_target]
         fields = {field.key: field for field in options.custom_fields}
         self._custom = [
-            (index, column.header, fields[column.target.removeprefix(CUSTOM)])
+            (index, column.header, field, field.type is FieldType.TEXT)
             for index, column in enumerate(columns)
-            if column.target.startswith(CUSTOM)
+            if column.target.startswith(CUSTOM) and (field := fields[column.target.removeprefix(CUSTOM)])
         ]
         self._tags = by_target.get(Target.TAGS, [])
         self._tags_if_yes = by_target.get(Target.TAG_IF_YES, [])
@@ -140,7 +140,7 @@ class Cleaner:
         self._warnings = [RowWarning("", repair, "") for repair in row.repairs] if row.repairs else []
         if row.problem is not None:
             return self._refusal(row, "", row.problem, ROW_WORDS[row.problem])
-        if not any(cells) or not any(cell.strip() for cell in cells):
+        if not any(map(str.strip, cells)):
             return None
         country = self._options.default_country
         if self._country is not None and (named := cells[self._country[0]].strip()):
@@ -247,7 +247,10 @@ class Cleaner:
     # --- everything else ------------------------------------------------------------------------------------------
     def _text(self, cell: str, header: str) -> str:
         """Return a cell without what cannot be seen, and one space where there were several."""
-        if not cell.isprintable():
+        if cell.isprintable():
+            if "  " not in cell and " " not in (cell[:1], cell[-1:]):
+                return cell
+        else:
             cell = self._seen(cell, header)
         text = cell.strip()
         if "  " in text:
@@ -268,7 +271,10 @@ class Cleaner:
             index, header = columns[0]
             if not cells[index]:
                 return ""
-            return self._cut(_SPACES.sub(" ", self._text(cells[index], header)), longest, header)
+            text = self._text(cells[index], header)
+            if not text.isprintable():
+                text = _SPACES.sub(" ", text)
+            return text if len(text) <= longest else self._cut(text, longest, header)
         texts = [text for index, header in columns if (text := _SPACES.sub(" ", self._text(cells[index], header)))]
         if target is Target.NAME:
             texts = texts[:1]
@@ -301,19 +307,17 @@ class Cleaner:
 
     def _custom_values(self, cells: list[str]) -> dict[str, Any]:
         values: dict[str, Any] = {}
-        for index, header, field in self._custom:
+        for index, header, field, is_text in self._custom:
             if not cells[index] or not (text := self._text(cells[index], header)):
                 continue
+            if is_text:
+                values[field.key] = text if len(text) <= LONGEST_TEXT else self._cut(text, LONGEST_TEXT, header)
+                continue
             try:
-                values[field.key] = self._custom_value(field, text, header)
+                values[field.key] = read_value(field, text, self._style)
             except ValueRefused as error:
                 self._drop(header, text, str(error))
         return values
-
-    def _custom_value(self, field: CustomField, text: str, header: str) -> Value | None:
-        if field.type is FieldType.TEXT:
-            return self._cut(text, LONGEST_TEXT, header)
-        return read_value(field, text, self._style)
 
     def _tags_of(self, cells: list[str]) -> tuple[str, ...]:
         marked = [header for index, header in self._tags_if_yes if is_yes(self._text(cells[index], header))]

@@ -65,9 +65,11 @@ def fitted(rows: Iterable[SourceRow], width: int, rows_before: int) -> Iterator[
 
     Cells that lack are empty, which is told; empty ones too many are taken away, others make the row a problem.
     """
-    for row in rows:
-        number, cells, problem, repairs = row
+    for number, cells, problem, repairs in rows:
         missing = width - len(cells)
+        if not missing and problem is None:
+            yield SourceRow(number - rows_before, cells, None, repairs)
+            continue
         if problem is None and missing < 0:
             if any(cells[width:]):
                 problem = RowProblem.TOO_MANY_CELLS
