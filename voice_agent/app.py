@@ -45,8 +45,13 @@ from voice_agent.calls.spool import Spool
 from voice_agent.compliance.packs import load_packs, zones_of_region
 from voice_agent.compliance.routes import compliance_router
 from voice_agent.compliance.service import ComplianceService
+from voice_agent.contacts.export import ContactExport
+from voice_agent.contacts.export_routes import export_router
 from voice_agent.contacts.import_routes import imports_router
 from voice_agent.contacts.imports import ImportPorts, Imports, fetch_rules
+from voice_agent.contacts.list_filling import ListFilling
+from voice_agent.contacts.list_routes import lists_router
+from voice_agent.contacts.lists import ContactListService
 from voice_agent.contacts.ports import JobRequests
 from voice_agent.contacts.routes import ContactServices, contacts_router
 from voice_agent.directory import CallDirectory, found
@@ -128,6 +133,10 @@ class Server:
         self.compliance = ComplianceService(load_packs(settings.compliance.packs_dir), clock=_now)
         self.contacts = ContactServices.over(self.database, self.jobs, self.compliance, _now)
         self.contacts.register(self.jobs)
+        filling = ListFilling(self.database, self.jobs, _now)
+        filling.register(self.jobs)
+        self.lists = ContactListService(self.database, filling, _now)
+        self.exports = ContactExport(self.database, self.contacts.contacts, _now)
         self.imports = contact_imports(settings, self.database, self.storage, self.jobs, self.compliance)
         self.imports.upkeep.register(self.jobs)
         policy = call_policy(settings)
@@ -314,7 +323,9 @@ def create_app(settings: Settings, base_url: str) -> FastAPI:
     app.include_router(identity_router(server.identity, server.gate, transactions))
     app.include_router(agents_router(server.agents, server.numbers, server.gate, transactions))
     app.include_router(calls_router(server.call_service, server.storage, server.gate, transactions))
+    app.include_router(export_router(server.exports, server.gate))
     app.include_router(contacts_router(server.contacts, server.gate, transactions))
+    app.include_router(lists_router(server.lists, server.contacts.contacts, server.gate, transactions))
     app.include_router(imports_router(server.imports.importer, server.imports.templates, server.gate, transactions))
     app.include_router(compliance_router(server.compliance, server.gate, transactions, clock=_now))
     app.include_router(files_router(server.storage, server.links))

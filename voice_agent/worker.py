@@ -13,6 +13,7 @@ from voice_agent.calls.processor import CallProcessor
 from voice_agent.calls.service import CallPorts, CallService
 from voice_agent.compliance.packs import load_packs
 from voice_agent.compliance.service import ComplianceService
+from voice_agent.contacts.list_filling import ListFilling
 from voice_agent.contacts.routes import ContactServices
 from voice_agent.directory import CallDirectory
 from voice_agent.integrations.twilio.addresses import TwilioAddresses
@@ -53,6 +54,7 @@ def handlers(settings: Settings) -> Register:
             )
             calls = CallService(ports, processor, default_policy=policy, clock=_now)
             ContactServices.over(database, jobs, compliance, _now).register(jobs)
+            ListFilling(database, jobs, _now).register(jobs)
             contact_imports(settings, database, storage, jobs, compliance).upkeep.register(jobs)
             Background(database, calls, storage, recordings, settings.server.data_dir).register(jobs)
             yield

@@ -57,6 +57,10 @@ async def _populated(url: URL, folder: Path) -> Populated:
             claims = AccessClaims(user_id=UUID((await world.ask("GET", "/me", headers)).json()["id"]), epoch=0)
             (agent,) = (await world.ask("GET", "/agents", headers)).json()["items"]
             (number,) = (await world.ask("GET", "/phone-numbers", headers)).json()
+            listed = (await world.ask("POST", "/lists", headers, {"name": "Spring"})).json()
+            started = (await world.ask("POST", "/imports", headers, {"name": "people.csv"})).json()
+            template = {"name": "CRM", "mapping": [{"header": "phone", "target": "phone"}]}
+            kept = (await world.ask("POST", "/import-templates", headers, template)).json()
             async with database.write() as session:
                 await world.agents.edit(session, owner, UUID(agent["id"]), load_agent(), note="a draft")
     finally:
@@ -64,9 +68,12 @@ async def _populated(url: URL, folder: Path) -> Populated:
     keys = {
         "agent_id": agent["id"],
         "call_id": str(call),
+        "import_id": started["id"],
         "key_id": str(key.id),
+        "list_id": listed["id"],
         "number_id": number["id"],
         "recording_id": str(recording),
+        "template_id": kept["id"],
         "user_id": str(viewer.id),
     }
     token = issue_access_token(KEY, claims, now=now(), lifetime_s=86_400)

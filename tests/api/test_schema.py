@@ -39,13 +39,25 @@ RULES_BEYOND_A_SCHEMA = {
     "invite_member": "how long a password has to be",
     "change_password": "likewise",
     "list_calls": "numbers",
+    "create_list": "a filter is checked as a whole",
+    "edit_list": "likewise",
+    "archive_list": "the state that somebody has read",
+    "combine_lists": "lists that there are, none of them twice",
+    "add_list_members": "contacts by their keys or by a filter, not both",
+    "remove_list_members": "likewise",
+    "export_contacts": "a filter, and columns that there are",
+    "create_import": "what goes with its source; lists, templates and fields that there are",
+    "edit_import": "likewise; columns that the file has",
+    "upload_import_file": "a file that can be read",
+    "create_import_template": "columns go where there is something, each once",
+    "replace_import_template": "likewise",
     "start_call": "numbers that can exist, and the organisation's own",
     "transfer_call": "numbers that can exist, a briefing where the transfer is warm",
 }
 """Operations that refuse (422) what JSON Schema cannot forbid, and why."""
 
-FIXED_BESIDE_A_KEY = ("import_agent", "erase_calls_of_number")
-"""Their paths are also of the form /agents/{agent_id} and /calls/{call_id}: other methods find no such key (422)."""
+FIXED_BESIDE_A_KEY = ("import_agent", "erase_calls_of_number", "combine_lists", "export_contacts")
+"""Their paths are also of the form /agents/{agent_id}: other methods find no such key (422)."""
 
 
 def exceptions(operation: str) -> dict[str, Any]:

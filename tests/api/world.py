@@ -29,9 +29,14 @@ from voice_agent.calls.service import CallPorts, CallService
 from voice_agent.compliance.packs import built_in, zones_of_region
 from voice_agent.compliance.routes import compliance_router
 from voice_agent.compliance.service import ComplianceService
+from voice_agent.contacts.export import ContactExport
+from voice_agent.contacts.export_routes import export_router
 from voice_agent.contacts.fetching import FetchRules
 from voice_agent.contacts.import_routes import imports_router
 from voice_agent.contacts.imports import ImportPorts, Imports
+from voice_agent.contacts.list_filling import ListFilling
+from voice_agent.contacts.list_routes import lists_router
+from voice_agent.contacts.lists import ContactListService
 from voice_agent.contacts.routes import ContactServices, contacts_router
 from voice_agent.directory import CallDirectory
 from voice_agent.errors import HolderUnreachable
@@ -48,6 +53,8 @@ from voice_agent.storage.tables import PhoneNumberRow
 URL = "http://api.test"
 KEY = b"k" * 32
 PASSWORD = "correct horse battery"
+FEW = 3
+"""Contacts that are looked at together, where the server looks at thousands."""
 
 
 def now() -> datetime:
@@ -112,6 +119,10 @@ class ApiWorld:
             clock=now,
         )
         self.contacts = ContactServices.over(database, JobOutbox(), self.compliance, now)
+        # So few at a time that many chunks, windows and pages are needed.
+        self.filling = ListFilling(database, JobOutbox(), now, window=FEW)
+        self.lists = ContactListService(database, self.filling, now, counted_at_once=FEW)
+        self.exports = ContactExport(database, self.contacts.contacts, now, page=FEW - 1, window=FEW)
         ports = ImportPorts(
             database=database,
             storage=self.storage,
@@ -127,7 +138,9 @@ class ApiWorld:
         self.app.include_router(identity_router(self.identity, self.gate, transactions))
         self.app.include_router(agents_router(self.agents, self.numbers, self.gate, transactions))
         self.app.include_router(calls_router(self.calls, self.storage, self.gate, transactions))
+        self.app.include_router(export_router(self.exports, self.gate))
         self.app.include_router(contacts_router(self.contacts, self.gate, transactions))
+        self.app.include_router(lists_router(self.lists, self.contacts.contacts, self.gate, transactions))
         self.app.include_router(imports_router(self.imports.importer, self.imports.templates, self.gate, transactions))
         self.app.include_router(compliance_router(self.compliance, self.gate, transactions, clock=now))
         self.app.include_router(files_router(self.storage, links))

@@ -55,7 +55,7 @@ def export_router(exports: ContactExport, gate: Gate) -> APIRouter:
     return router
 
 
-def _style(
+async def _style(
     delimiter: Annotated[Literal["comma", "semicolon", "tab"], Query(description="Of CSV.")] = "comma",
     bom: Annotated[bool, Query(description="Of CSV: with a byte order mark, for Excel.")] = False,
     escape: Annotated[
@@ -68,7 +68,7 @@ def _style(
     return CsvStyle(delimiter=_DELIMITERS[delimiter], has_bom=bom, is_escaped=escape, keeps_plus=excel_numbers)
 
 
-def _order(
+async def _order(
     style: Annotated[CsvStyle, Depends(_style)],
     format: Format = Format.CSV,
     columns: Annotated[
