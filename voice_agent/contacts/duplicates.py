@@ -11,7 +11,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import func, select
+from sqlalchemy import String, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -171,7 +171,7 @@ async def _join_lists(
 
 
 async def _same_address(session: AsyncSession, org_id: UUID, limit: int) -> list[list[UUID]]:
-    address = func.lower(ContactRow.email)
+    address = func.lower(ContactRow.email, type_=String(320))
     there = (ContactRow.org_id == org_id, ContactRow.deleted_at.is_(None))
     twice = (
         select(address.label("address"))
