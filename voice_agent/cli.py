@@ -125,6 +125,33 @@ def import_contacts(
 
 
 @app.command()
+def suppress(
+    number: Annotated[str, typer.Argument(help="With + and country code.")],
+    is_global: Annotated[
+        bool, typer.Option("--global", help="For every organisation, not the first one alone.")
+    ] = False,
+    reason: Annotated[str, typer.Option(help="Why; it is kept.")] = "",
+    lift: Annotated[bool, typer.Option("--lift", help="Lift what holds everywhere; needs a reason.")] = False,
+) -> None:
+    """Have a number never called again."""
+    commands = _load("compliance.commands")
+    if not lift:
+        scope = asyncio.run(commands.suppress(load_settings(), number, reason=reason, is_global=is_global))
+        typer.echo(f"{number} is not called any more ({scope}).")
+        return
+    if not (is_global and reason.strip()):
+        raise typer.BadParameter("only what holds everywhere is lifted here (--global), and with a --reason")
+    asyncio.run(commands.lift_everywhere(load_settings(), number, reason=reason))
+    typer.echo(f"{number} may be called again where nothing else speaks against it.")
+
+
+@app.command()
+def rule_packs() -> None:
+    """Show which rules about calls are in force, and how sure they are."""
+    typer.echo(_load("compliance.commands").rule_packs(load_settings()))
+
+
+@app.command()
 def openapi(
     check: Annotated[
         Path | None, typer.Option(help="Compare with this file instead; exit code 1 where it differs.")

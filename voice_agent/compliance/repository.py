@@ -45,6 +45,21 @@ async def in_force(
     return (await session.scalars(query)).all()
 
 
+async def in_force_of_any(
+    session: AsyncSession, org_id: UUID, digests: Sequence[str], campaign_id: UUID | None
+) -> Sequence[SuppressionRow]:
+    """Return as `in_force`, of many numbers."""
+    scopes = [GLOBAL, scope_of(org_id)]
+    if campaign_id is not None:
+        scopes.append(scope_of(org_id, campaign_id))
+    query = select(SuppressionRow).where(
+        is_one_of(session, SuppressionRow.digest, digests),
+        SuppressionRow.lifted_at.is_(None),
+        SuppressionRow.scope.in_(scopes),
+    )
+    return (await session.scalars(query)).all()
+
+
 async def suppressed_digests(
     session: AsyncSession, org_id: UUID, digests: Sequence[str], now: datetime
 ) -> frozenset[str]:
@@ -139,6 +154,14 @@ async def checks_of(session: AsyncSession, org_id: UUID, digest: str) -> Sequenc
     return (await session.scalars(query.order_by(RegistryCheckRow.registry_key))).all()
 
 
+async def checks_of_any(session: AsyncSession, org_id: UUID, digests: Sequence[str]) -> Sequence[RegistryCheckRow]:
+    """Return what registries said of many numbers."""
+    query = select(RegistryCheckRow).where(
+        RegistryCheckRow.org_id == org_id, is_one_of(session, RegistryCheckRow.digest, digests)
+    )
+    return (await session.scalars(query.order_by(RegistryCheckRow.registry_key))).all()
+
+
 async def put_checks(session: AsyncSession, rows: Sequence[Values]) -> None:
     """Write down what a registry said; an older answer does not take the place of a newer one."""
     if not rows:
@@ -179,6 +202,31 @@ async def contacts_with(session: AsyncSession, org_id: UUID, e164: str) -> Seque
         or_(ContactRow.e164 == e164, ContactRow.id.in_(further)),
     )
     return (await session.scalars(query.order_by(ContactRow.id).limit(20))).all()
+
+
+async def contacts_with_any(session: AsyncSession, org_id: UUID, numbers: Sequence[str]) -> dict[str, list[ContactRow]]:
+    """Return the contacts that have each of these numbers, as the first that is called or as a further one."""
+    found: dict[str, list[ContactRow]] = {e164: [] for e164 in numbers}
+    is_there = (ContactRow.org_id == org_id, ContactRow.deleted_at.is_(None))
+    first = select(ContactRow.e164, ContactRow).where(*is_there, is_one_of(session, ContactRow.e164, numbers))
+    further = (
+        select(ContactPhoneRow.e164, ContactRow)
+        .join(ContactRow, ContactRow.id == ContactPhoneRow.contact_id)
+        .where(ContactPhoneRow.org_id == org_id, is_one_of(session, ContactPhoneRow.e164, numbers), *is_there)
+    )
+    for query in (first, further):
+        for e164, contact in await session.execute(query.order_by(ContactRow.id)):
+            if contact not in found[e164]:
+                found[e164].append(contact)
+    return found
+
+
+async def own_numbers(session: AsyncSession, org_id: UUID, numbers: Sequence[str]) -> frozenset[str]:
+    """Return which of these numbers are the organisation's own."""
+    query = select(PhoneNumberRow.e164).where(
+        PhoneNumberRow.org_id == org_id, is_one_of(session, PhoneNumberRow.e164, numbers)
+    )
+    return frozenset((await session.scalars(query)).all())
 
 
 async def is_own_number(session: AsyncSession, org_id: UUID, e164: str) -> bool:

@@ -262,18 +262,27 @@ def _clock(since_midnight: timedelta) -> str:
 
 def _open_spans(callee: Callee, purpose: Purpose, start: datetime, packs: RulePacks) -> list[Span]:
     """Return when it is legal by the hours alone in the 30 days from a moment on."""
+    places = places_of(callee, purpose, packs)
+    return [] if places is None else open_spans(places, start, start + HORIZON)
+
+
+def places_of(callee: Callee, purpose: Purpose, packs: RulePacks) -> tuple[Place, ...] | None:
+    """Return every schedule that holds for somebody in every zone where they may be: legal is what is open in all.
+
+    None where no hour is legal, because nobody knows a zone of theirs.
+    """
     places: list[Place] = []
     for _, _, schedule in _schedules(callee, purpose, packs):
         if schedule.is_always_open:
             continue
         zones = [zone_named(name) for name in packs.zones_of(callee)]
         if not zones:
-            return []
+            return None
         for zone in zones:
             if zone is None:
-                return []
+                return None
             places.append(Place(schedule, zone))
-    return open_spans(places, start, start + HORIZON)
+    return tuple(places)
 
 
 def _schedules(callee: Callee, purpose: Purpose, packs: RulePacks) -> Iterator[tuple[RulePack, WindowRule, Schedule]]:

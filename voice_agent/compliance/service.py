@@ -6,8 +6,10 @@ and whoever asks afterwards is told. A call that is to be placed asks in the tra
 Numbers are found by their digests (`compliance.digests`), so that what was said about a number outlives its contact.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import TypeVar
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -30,8 +32,10 @@ from voice_agent.compliance.model import (
 from voice_agent.compliance.registries import RegistryChecks
 from voice_agent.compliance.rule_pack import RulePacks
 from voice_agent.compliance.suppressions import Suppressions
-from voice_agent.phone_numbers import read_number
-from voice_agent.storage.tables import ConsentRow, RegistryCheckRow, SuppressionRow
+from voice_agent.phone_numbers import NumberRefused, PhoneNumber, read_number
+from voice_agent.storage.tables import ConsentRow, ContactRow, RegistryCheckRow, SuppressionRow
+
+_Fact = TypeVar("_Fact", ConsentRow, RegistryCheckRow, SuppressionRow)
 
 
 class ComplianceService:
@@ -68,17 +72,44 @@ class ComplianceService:
         number = read_number(e164)
         digest = await self._digests.of(session, number.e164)
         contacts = await repository.contacts_with(session, org_id, number.e164)
-        zones = [zone for row in contacts for zone in ((row.zone,) if row.zone else row.zone_candidates)]
         return Callee(
             e164=number.e164,
             country=number.country,
             regions=tuple(dict.fromkeys(row.region for row in contacts if row.region)),
-            zones=tuple(dict.fromkeys(zones)) or number.zones,
+            zones=_zones(contacts) or number.zones,
             is_own=await repository.is_own_number(session, org_id, number.e164),
             consents=tuple(map(_consent_fact, await repository.consents_of(session, org_id, [digest]))),
             suppressions=tuple(map(_suppression_fact, await repository.in_force(session, org_id, digest, campaign_id))),
             registry_checks=tuple(map(_registry_fact, await repository.checks_of(session, org_id, digest))),
         )
+
+    async def callees(
+        self, session: AsyncSession, org_id: UUID, numbers: Sequence[str], *, campaign_id: UUID | None = None
+    ) -> dict[str, Callee]:
+        """Return as `callee`, of many numbers (E.164) with as many queries as of one; what cannot exist is left out."""
+        read = _readable(numbers)
+        if not read:
+            return {}
+        digests = await self._digests.of_many(session, read)
+        of_all, wanted = list(digests.values()), list(read)
+        contacts = await repository.contacts_with_any(session, org_id, wanted)
+        own = await repository.own_numbers(session, org_id, wanted)
+        consents = _by_digest(await repository.consents_of(session, org_id, of_all))
+        suppressions = _by_digest(await repository.in_force_of_any(session, org_id, of_all, campaign_id))
+        checks = _by_digest(await repository.checks_of_any(session, org_id, of_all))
+        return {
+            e164: Callee(
+                e164=e164,
+                country=number.country,
+                regions=tuple(dict.fromkeys(row.region for row in contacts[e164] if row.region)),
+                zones=_zones(contacts[e164]) or number.zones,
+                is_own=e164 in own,
+                consents=tuple(map(_consent_fact, consents[digests[e164]])),
+                suppressions=tuple(map(_suppression_fact, suppressions[digests[e164]])),
+                registry_checks=tuple(map(_registry_fact, checks[digests[e164]])),
+            )
+            for e164, number in read.items()
+        }
 
     # --- for other slices -------------------------------------------------------------------------------------
     async def suppress(
@@ -115,6 +146,28 @@ class ComplianceService:
     async def erase_number(self, session: AsyncSession, org_id: UUID, e164: str) -> None:
         """Forget a number (E.164) in everything that an organisation keeps here; its digest stays, and so it counts."""
         await repository.forget_number(session, org_id, await self._digests.of(session, e164))
+
+
+def _readable(numbers: Sequence[str]) -> dict[str, PhoneNumber]:
+    read = {}
+    for e164 in numbers:
+        try:
+            read[e164] = read_number(e164)
+        except NumberRefused:
+            continue  # nothing is known of it, so nobody who asks for it finds that it may be called
+    return read
+
+
+def _zones(contacts: Sequence[ContactRow]) -> tuple[str, ...]:
+    zones = (zone for row in contacts for zone in ((row.zone,) if row.zone else row.zone_candidates))
+    return tuple(dict.fromkeys(zones))
+
+
+def _by_digest(rows: Sequence[_Fact]) -> defaultdict[str, list[_Fact]]:
+    found: defaultdict[str, list[_Fact]] = defaultdict(list)
+    for row in rows:
+        found[row.digest].append(row)
+    return found
 
 
 def _consent_fact(row: ConsentRow) -> ConsentFact:
