@@ -16,5 +16,5 @@ Inside, one file goes this way:
     worker      the loop over all of it, in the child (`python -m voice_agent.contacts.reading`)
 
 No database, no network, no clock. What is malicious is refused by counting before it is built: sizes while inflating,
-columns, cells, depth; limits of the process are the last line.
+columns, cells, depth; limits of the process are the last line (decision 0021 has the figures).
 """

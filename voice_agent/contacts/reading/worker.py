@@ -1,8 +1,8 @@
 """What the child does: it takes one request, reads the file, writes frames, and ends.
 
 It may be killed at any moment and holds nothing that is needed afterwards. Limits of the process are the last line
-behind all counting: memory, CPU time, no other files and no children. When its standard input closes, whoever started
-it is gone, and it ends at once.
+behind all counting: memory and CPU time. When its standard input closes, whoever started it is gone, and it ends at
+once.
 """
 
 import gc

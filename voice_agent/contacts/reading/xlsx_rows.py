@@ -1,7 +1,7 @@
 """Rows of a sheet of a workbook, as it is inflated: one piece of XML is in memory, and the rows in it.
 
 Not by openpyxl: importing it takes 25 MB and a second, it builds a row with all its cells before they can be counted,
-and keeps all shared texts (decision "Workbooks and vCards are read by our own readers" has the figures). Formulas give
+and keeps all shared texts (decision 0021 has the figures). Formulas give
 the value that was last computed, errors nothing.
 
 Source: ECMA-376 part 1, 18.3.1.4 (cells) and 18.3.1.73 (rows).
