@@ -61,6 +61,8 @@ async def _populated(url: URL, folder: Path) -> Populated:
             started = (await world.ask("POST", "/imports", headers, {"name": "people.csv"})).json()
             template = {"name": "CRM", "mapping": [{"header": "phone", "target": "phone"}]}
             kept = (await world.ask("POST", "/import-templates", headers, template)).json()
+            await world.ask("POST", "/suppressions", headers, {"numbers": ["+34612345670"]})
+            (suppressed,) = (await world.ask("GET", "/suppressions", headers)).json()["items"]
             async with database.write() as session:
                 await world.agents.edit(session, owner, UUID(agent["id"]), load_agent(), note="a draft")
     finally:
@@ -73,6 +75,7 @@ async def _populated(url: URL, folder: Path) -> Populated:
         "list_id": listed["id"],
         "number_id": number["id"],
         "recording_id": str(recording),
+        "suppression_id": suppressed["id"],
         "template_id": kept["id"],
         "user_id": str(viewer.id),
     }
