@@ -243,7 +243,7 @@ def document_of(plan: Plan) -> dict[str, Any]:
     return document
 
 
-def fingerprint(plan: Plan, *, contacts: int, agents: dict[str, int]) -> str:
+def fingerprint(plan: Plan, *, contacts: int, agents: dict[str, str]) -> str:
     """Return a digest of what a preflight looks at: the plan, how many contacts, and each agent's version."""
     document = document_of(plan)
     looked_at = {name: document[name] for name in LOOKED_AT}

@@ -209,6 +209,17 @@ async def contacts_walk(
     return (await session.scalars(query.order_by(row.id).limit(limit))).all()
 
 
+async def wanted_walk(
+    session: AsyncSession, campaign: CampaignRow, wanted: ContactFilter, *, after: UUID | None, limit: int
+) -> Sequence[tuple[UUID, UUID | None]]:
+    """Return the keys of the next contacts that are meant, in the campaign and their own (None: they are gone)."""
+    row = CampaignContactRow
+    query = select(row.id, row.contact_id).where(_wanted(campaign, wanted))
+    if after is not None:
+        query = query.where(row.id > after)
+    return [(key, contact_id) for key, contact_id in await session.execute(query.order_by(row.id).limit(limit))]
+
+
 async def move_contacts(
     session: AsyncSession, campaign: CampaignRow, wanted: ContactFilter, now: datetime, *, limit: int
 ) -> int:
