@@ -65,14 +65,14 @@ def test_an_open_quote_is_noticed_before_the_rest_of_a_large_file_is_in_memory()
 
     def lines() -> Iterator[str]:
         nonlocal fed
-        for line in chain(['"open,c\n'], repeat("d,e\n", 200_000)):
+        for line in chain(['"open,c\n'], repeat("d,e\n", 60_000)):
             fed += 1
             yield line
 
     rows = csv_records(lines(), ",", '"')
     assert next(rows) == (['"open,c'], RowProblem.UNTERMINATED_QUOTE)
     assert fed < 40_000
-    assert sum(1 for _ in rows) == 200_000
+    assert sum(1 for _ in rows) == 60_000
 
 
 @pytest.mark.parametrize("text", [f"a,{'x' * (MAX_CELL + 1)}\n", f'"{"x" * 20_000}\n{"x" * 20_000}",b\n'])

@@ -220,7 +220,7 @@ def damaged(draw: st.DrawFn) -> bytes:
 
 
 @settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=300, deadline=None
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=150, deadline=None
 )
 @given(content=st.binary(max_size=400) | damaged() | st.text(max_size=200).map(str.encode), given_format=FORMATS)
 def test_any_bytes_are_rows_or_a_refusal(tmp_path: Path, content: bytes, given_format: FileFormat) -> None:
