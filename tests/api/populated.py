@@ -57,6 +57,11 @@ async def _populated(url: URL, folder: Path) -> Populated:
             claims = AccessClaims(user_id=UUID((await world.ask("GET", "/me", headers)).json()["id"]), epoch=0)
             (agent,) = (await world.ask("GET", "/agents", headers)).json()["items"]
             (number,) = (await world.ask("GET", "/phone-numbers", headers)).json()
+            said = {"number": "+34612345678", "name": "Ana", "tags": ["VIP"], "email": "ana@port.example"}
+            contact = (await world.ask("POST", "/contacts", headers, said)).json()
+            field = (await world.ask("POST", "/custom-fields", headers, {"key": "city", "label": "City"})).json()
+            bulk = {"action": "tag", "tag": "VIP", "contacts": [contact["id"]]}
+            change_set = (await world.ask("POST", "/contacts/bulk", headers, bulk)).json()
             listed = (await world.ask("POST", "/lists", headers, {"name": "Spring"})).json()
             started = (await world.ask("POST", "/imports", headers, {"name": "people.csv"})).json()
             template = {"name": "CRM", "mapping": [{"header": "phone", "target": "phone"}]}
@@ -70,6 +75,10 @@ async def _populated(url: URL, folder: Path) -> Populated:
     keys = {
         "agent_id": agent["id"],
         "call_id": str(call),
+        "change_set_id": change_set["id"],
+        "contact_id": contact["id"],
+        "field_id": field["id"],
+        "tag_id": contact["tags"][0]["id"],
         "import_id": started["id"],
         "key_id": str(key.id),
         "list_id": listed["id"],

@@ -39,6 +39,16 @@ RULES_BEYOND_A_SCHEMA = {
     "invite_member": "how long a password has to be",
     "change_password": "likewise",
     "list_calls": "numbers",
+    "list_contacts": "a filter is checked as a whole",
+    "create_contact": "numbers that can exist, addresses, zones, values of custom fields",
+    "update_contact": "likewise",
+    "delete_contact": "the state that somebody has read",
+    "change_contacts": "which contacts, by one of three ways; a tag where it needs one",
+    "merge_contacts": "contacts that there are, none of them twice",
+    "create_tag": "not only blanks",
+    "rename_tag": "likewise",
+    "create_custom_field": "choices for a choice and for nothing else",
+    "change_custom_field": "likewise",
     "create_list": "a filter is checked as a whole",
     "edit_list": "likewise",
     "archive_list": "the state that somebody has read",
@@ -65,7 +75,14 @@ RULES_BEYOND_A_SCHEMA = {
 }
 """Operations that refuse (422) what JSON Schema cannot forbid, and why."""
 
-FIXED_BESIDE_A_KEY = ("import_agent", "erase_calls_of_number", "combine_lists", "export_contacts")
+FIXED_BESIDE_A_KEY = (
+    "import_agent",
+    "erase_calls_of_number",
+    "combine_lists",
+    "export_contacts",
+    "change_contacts",
+    "list_duplicate_contacts",
+)
 """Their paths are also of the form /agents/{agent_id}: other methods find no such key (422)."""
 
 

@@ -396,7 +396,7 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True):
         return search.Search(query=self.q, chosen=chosen, is_deleted=self.is_deleted)
 
 
-def _asked(
+async def _asked(
     q: Annotated[SearchText, Query(max_length=200, description="Beginnings of words, or digits of a number.")] = "",
     tag: Annotated[list[UUID] | None, Query(max_length=10, description="Contacts that have all these tags.")] = None,
     list_id: UUID | None = None,
