@@ -85,7 +85,8 @@ def test_version_4(tmp_path: Path) -> None:
         'item1.TEL;VALUE=uri;TYPE="cell,voice":tel:+34-612-345-678',
         "TEL:+34912345678", "TEL:+34912345679", "TEL:+34912345670", "TEL:",
         "EMAIL:a@x.es", "EMAIL;TYPE=work:b@x.es", "EMAIL:c@x.es",
-        "TZ:Europe/Madrid", "LANG:es", "BDAY:19800102", "UID:urn:uuid:1", "TITLE:Jefa", "X-OTHER:x", "NO COLON", "TITLE;NO=COLON",
+        "TZ:Europe/Madrid", "LANG:es", "BDAY:19800102", "UID:urn:uuid:1", "TITLE:Jefa", "X-OTHER:x", "NO COLON",
+        "TITLE;NO=COLON",
         'FN;X="a:b;c":Ana\\, María', 'NOTE;X="open:x',
     )  # fmt: skip
 
