@@ -1,62 +1,64 @@
-"""`voice-agent contacts import` as a user runs it: a process of its own, a database and nothing else."""
+"""`voice-agent contacts import`: a file, a database and nothing else; what is told and the exit code."""
 
-import os
-import subprocess
-import sys
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from voice_agent.contact_commands import described, described_preview
+from voice_agent import contact_commands
+from voice_agent.auth.commands import create_owner
+from voice_agent.contact_commands import described, described_preview, import_contacts
 from voice_agent.contacts.import_command import Outcome
 from voice_agent.contacts.import_model import Counts
 from voice_agent.contacts.reading.model import Preview, PreviewRow, RowRefusal
+from voice_agent.errors import NotFound
+from voice_agent.settings import Settings, load_settings
 from voice_agent.storage.ids import new_id
 
-ROOT = Path(__file__).parent.parent
 CONTENT = "phone,name\n612345678,Ana\n12,Eva\n"
 
 
-def run(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    return subprocess.run(
-        [sys.executable, "-m", "voice_agent", *arguments],
-        cwd=folder,
-        env={**inherited, "PYTHONPATH": str(ROOT), "COLUMNS": "200"},
-        capture_output=True,
-        text=True,
-        timeout=110,
-        check=False,
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
+    # That of this process is the tests' own.
+    monkeypatch.setattr(contact_commands, "configure_logging", lambda _: None)
+    return load_settings()
+
+
+def imported(settings: Settings, file: Path, *, is_dry_run: bool = False, json_file: Path | None = None) -> int:
+    return import_contacts(
+        settings, file, list_name="Fair", country="es", template="", is_dry_run=is_dry_run, json_file=json_file
     )
 
 
-@pytest.mark.timeout(240)
-def test_a_file_is_looked_at_imported_and_its_bad_rows_lie_beside_it(tmp_path: Path) -> None:
-    (tmp_path / "people.csv").write_text(CONTENT)
-    without = run(tmp_path, "contacts", "import", "people.csv")
-    assert (without.returncode, "create an owner first" in without.stderr) == (1, True), without.stderr
-    assert run(tmp_path, "owner", "ana@harbour.test", "--password", "correct horse battery").returncode == 0
+def test_a_file_is_looked_at_imported_and_its_bad_rows_lie_beside_it(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    people = tmp_path / "people.csv"
+    people.write_text(CONTENT)
+    with pytest.raises(NotFound, match="create an owner first"):
+        imported(settings, people)
+    asyncio.run(create_owner(settings, "ana@harbour.test", "correct horse battery"))
 
-    looked = run(tmp_path, "contacts", "import", "people.csv", "--country", "es", "--dry-run")
-    assert looked.returncode == 1, looked.stderr
-    assert "2 rows (the whole file): 1 can be taken, 1 cannot" in looked.stdout
+    assert imported(settings, people, is_dry_run=True) == 1
+    assert "2 rows (the whole file): 1 can be taken, 1 cannot" in capsys.readouterr().out
 
-    done = run(tmp_path, "contacts", "import", "people.csv", "--country", "ES", "--list", "Fair", "--json", "out.json")
-    assert done.returncode == 1, done.stderr
+    assert imported(settings, people, json_file=tmp_path / "out.json") == 1
     outcome: dict[str, Any] = msgspec.json.decode((tmp_path / "out.json").read_bytes())
     assert (outcome["state"], outcome["rows"], outcome["counts"]["created"]) == ("done", 2, 1)
     assert outcome["counts"]["listed"] == 1
     rejected = tmp_path / "people.rejected.csv"
-    assert "The bad rows are in people.rejected.csv" in done.stdout
+    told = capsys.readouterr()
+    assert f"The bad rows are in {rejected}" in told.out
+    assert "2 rows" in told.err
     assert "12,Eva,2,phone," in rejected.read_text("utf-8-sig")
 
     rejected.write_text(rejected.read_text("utf-8-sig").replace("12,Eva", "612345679,Eva"))
-    again = run(tmp_path, "contacts", "import", "people.rejected.csv", "--country", "ES", "--list", "Fair")
-    assert again.returncode == 0, again.stderr
-    assert "1 created" in again.stdout
-    assert run(tmp_path, "contacts", "import", "none.csv").returncode == 2
+    assert imported(settings, rejected) == 0
+    assert "1 created" in capsys.readouterr().out
 
 
 def test_what_came_of_an_import_is_told_in_lines() -> None:
