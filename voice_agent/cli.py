@@ -98,7 +98,7 @@ def api_key(name: Annotated[str, typer.Argument(help="What it is for.")]) -> Non
     typer.echo(asyncio.run(_load("auth.commands").create_api_key(load_settings(), name)))
 
 
-contacts_app = typer.Typer(no_args_is_help=True, help="Contacts: import them from files.")
+contacts_app = typer.Typer(no_args_is_help=True, help="Contacts: import and export them.")
 app.add_typer(contacts_app, name="contacts")
 
 
@@ -122,6 +122,20 @@ def import_contacts(
         json_file=json,
     )
     _end(code)
+
+
+@contacts_app.command("export")
+def export_contacts(
+    file: Annotated[Path, typer.Argument(dir_okay=False, help="Where to write; .csv, .xlsx or .jsonl says what.")],
+    list_: Annotated[str, typer.Option("--list", help="Name of a list or a segment; empty: all contacts.")] = "",
+    filter_: Annotated[str, typer.Option("--filter", help="A filter, as JSON (docs/contacts.md).")] = "",
+    columns: Annotated[str, typer.Option(help="Names divided by commas; empty: what an import takes.")] = "",
+    escape: Annotated[bool, typer.Option(help="Of CSV: make cells that could be formulas harmless.")] = True,
+) -> None:
+    """Export contacts of the configured database; no server is needed. An unfinished file is never left."""
+    _load("contacts.export_command").export_contacts(
+        load_settings(), file, list_name=list_, filter_text=filter_, columns=columns, is_escaped=escape
+    )
 
 
 @app.command()
