@@ -143,3 +143,21 @@ def test_replaying_a_file_that_is_no_event_log_fails_with_a_sentence(run: Runner
     assert done.returncode == 1
     assert done.stderr.startswith("voice-agent:")
     assert "Traceback" not in done.stderr
+
+
+def test_a_number_is_suppressed_everywhere_and_lifted_with_a_reason_alone(run: Runner, tmp_path: Path) -> None:
+    where = {"DATA_DIR": str(tmp_path)}
+
+    assert "(global)" in run("suppress", "+34 612 345 678", "--global", **where).stdout
+    assert run("suppress", "+34612345678", "--global", "--lift", **where).returncode == 2
+    lifted = run("suppress", "+34612345678", "--global", "--lift", "--reason", "a mistake", **where)
+    assert "may be called again" in lifted.stdout
+
+
+def test_the_rule_packs_are_listed_and_one_that_cannot_be_used_is_named(run: Runner, tmp_path: Path) -> None:
+    assert "US " in run("rule-packs").stdout
+    (tmp_path / "gb.yaml").write_text("jurisdiction: GB", "utf-8")
+    refused = run("rule-packs", COMPLIANCE_PACKS_DIR=str(tmp_path))
+
+    assert refused.returncode == 1
+    assert "gb.yaml" in refused.stderr
