@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from voice_agent.calls.policy import MICROS, CallPolicy
-from voice_agent.calls.spending import reserve, settle, spent_today
+from voice_agent.calls.spending import reserve, room, settle, spent_today
 from voice_agent.errors import Conflict
 from voice_agent.storage.database import Database
 from voice_agent.storage.ids import new_id
@@ -92,3 +92,12 @@ async def test_an_inbound_call_is_entered_with_what_it_cost(database: Database) 
         await settle(session, call, POLICY)
 
     assert await spent(database, org_id) == 1
+
+
+async def test_what_a_day_leaves_is_told_under_the_same_lock(database: Database) -> None:
+    org_id = await an_organisation(database)
+    await call_costing(database, org_id, 6)
+
+    async with database.write() as session:
+        assert await room(session, org_id, POLICY, NOW) == 4 * MICROS
+        assert await room(session, org_id, POLICY, NOW + timedelta(minutes=1)) == 10 * MICROS

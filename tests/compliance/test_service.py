@@ -1,5 +1,7 @@
 """What is known of a number is gathered from contact, ledgers and numbers, and decides in the same transaction."""
 
+from uuid import UUID
+
 import pytest
 
 from tests.calls.stored_calls import NOW, OURS
@@ -17,7 +19,14 @@ from voice_agent.compliance.model import (
 from voice_agent.errors import InvalidRequest
 from voice_agent.storage.database import Database
 from voice_agent.storage.ids import new_id
-from voice_agent.storage.tables import ConsentRow, ContactRow, PhoneNumberRow, RegistryCheckRow, SuppressionRow
+from voice_agent.storage.tables import (
+    ConsentRow,
+    ContactPhoneRow,
+    ContactRow,
+    PhoneNumberRow,
+    RegistryCheckRow,
+    SuppressionRow,
+)
 
 
 @pytest.fixture
@@ -117,3 +126,29 @@ async def test_the_verdict_names_the_packs_and_the_hour_counts(world: Ledgers) -
     assert [pack.jurisdiction for pack in verdict.packs] == ["ES", "EU", "default"]
     world.pass_time(hours=12)
     assert await world.codes(ANA, Purpose.REMINDER) == ["outside_window"]
+
+
+async def test_many_are_gathered_as_one_by_one(world: Ledgers) -> None:
+    ben, eva, campaign_id = "+34612345679", "+34612345670", UUID(int=7)
+    await world.suppress(ANA)
+    await world.suppress(ben, campaign_id=campaign_id)
+    numbers = [ANA, ben, eva, AMERICAN]
+    async with world.database.write() as session:
+        rows = [
+            contact(world, e164=e164, region="ES-MD", zone=zone, zone_candidates=["Europe/Madrid", "Atlantic/Canary"])
+            for e164, zone in ((ANA, ""), (ben, "Europe/Madrid"), (eva, "Europe/Madrid"))
+        ]
+        session.add_all(rows)
+        await session.flush()
+        session.add(
+            ContactPhoneRow(org_id=world.org_id, contact_id=rows[0].id, e164=AMERICAN, raw_number=AMERICAN, rank=1)
+        )
+        session.add(PhoneNumberRow(id=new_id(), org_id=world.org_id, e164=eva, created_at=NOW))
+
+    async with world.database.read() as session:
+        many = await world.service.callees(session, world.org_id, [*numbers, "+3461"], campaign_id=campaign_id)
+        for e164 in numbers:
+            assert many[e164] == await world.service.callee(session, world.org_id, e164, campaign_id=campaign_id)
+        assert await world.service.callees(session, world.org_id, ["+3461"]) == {}
+    assert set(many) == set(numbers)
+    assert (many[eva].is_own, many[AMERICAN].regions, len(many[ben].suppressions)) == (True, ("ES-MD",), 1)

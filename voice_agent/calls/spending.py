@@ -18,16 +18,28 @@ from voice_agent.storage.tables import CallRow, OrganisationRow, SpendRow
 
 async def reserve(session: AsyncSession, call: CallRow, policy: CallPolicy, *, amount: int, now: datetime) -> None:
     """Set `amount` (millionths of a dollar) aside for a call. Raises Conflict where the day's cap does not allow it."""
-    # FOR NO KEY UPDATE: the call's own foreign key holds a KEY SHARE on the same row, and two of those would deadlock.
-    organisation = select(OrganisationRow.id).where(OrganisationRow.id == call.org_id)
-    (await session.execute(organisation.with_for_update(key_share=True))).scalar_one()
-    spent = await repository.spent_since(session, call.org_id, start_of_day(now))
+    spent = await _spent_under_lock(session, call.org_id, now)
     if spent + amount > policy.daily_spend_cap:
         raise Conflict(
             f"the daily spend cap of ${policy.daily_spend_cap / MICROS:.2f} does not allow this call: "
             f"${spent / MICROS:.2f} are spent or set aside, it may cost ${amount / MICROS:.2f}"
         )
     session.add(SpendRow(call_id=call.id, org_id=call.org_id, at=now, reserved=amount))
+
+
+async def room(session: AsyncSession, org_id: UUID, policy: CallPolicy, now: datetime) -> int:
+    """Return what the day's cap leaves, in millionths of a dollar; nobody else takes of it in this transaction's time.
+
+    Whoever takes of it adds the `SpendRow`s. Below 0 where the cap was lowered.
+    """
+    return policy.daily_spend_cap - await _spent_under_lock(session, org_id, now)
+
+
+async def _spent_under_lock(session: AsyncSession, org_id: UUID, now: datetime) -> int:
+    # FOR NO KEY UPDATE: the call's own foreign key holds a KEY SHARE on the same row, and two of those would deadlock.
+    organisation = select(OrganisationRow.id).where(OrganisationRow.id == org_id)
+    (await session.execute(organisation.with_for_update(key_share=True))).scalar_one()
+    return await repository.spent_since(session, org_id, start_of_day(now))
 
 
 async def settle(session: AsyncSession, call: CallRow, policy: CallPolicy) -> None:
