@@ -81,9 +81,11 @@ async def test_whoever_fits_a_filter_is_put_on_a_list_and_taken_off(small: ListW
     assert await small.fill() == (0 if is_done else 1)
     assert await small.members(list_id) == set(known)
 
-    await small.told("POST", f"/lists/{list_id}/members/remove", {"filter": ACME})
+    removed = await small.told("POST", f"/lists/{list_id}/members/remove", {"filter": ACME})
     await small.fill()
     assert await small.members(list_id) == set(known) - of_acme(known)
+    undone = await small.ask("POST", f"/change-sets/{removed['change_set']['id']}/undo")
+    assert undone.status_code == 409
 
 
 async def test_lists_and_segments_are_united_cut_and_taken_from_each_other(world: ListWorld) -> None:

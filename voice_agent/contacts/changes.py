@@ -109,6 +109,8 @@ class ContactChanges:
         row = await self.locked(session, principal.org_id, change_set_id)
         if row.state in ("undoing", "undone"):
             return row
+        if row.kind == "list_remove":
+            raise Conflict("who was taken off a list is not recorded: put them on it again")
         if row.state == "running":
             raise Conflict("it is not done yet: cancel it first")
         row.state, row.error = "undoing", ""
