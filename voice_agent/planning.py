@@ -24,7 +24,7 @@ from voice_agent.calls import repository as calls_repository
 from voice_agent.calls.session import CallPlan, StoredAs
 from voice_agent.errors import DatabaseUnavailable, VoiceAgentError
 from voice_agent.media_stream.protocol import StreamStarted
-from voice_agent.pipeline.ports import CallControl
+from voice_agent.pipeline.ports import CarrierControl
 from voice_agent.providers import Providers, SharedProviders
 from voice_agent.settings import Settings
 from voice_agent.storage.cache import CacheService
@@ -159,7 +159,7 @@ class CallPlanner:
         default: Agent,
         database: Database,
         cache: CacheService,
-        control: Callable[[str, Language], CallControl],
+        control: Callable[[str, Language], CarrierControl],
     ) -> None:
         """`control` returns what the call of a SID, in a language, is ended and transferred with.
 

@@ -1,4 +1,4 @@
-"""Sentences of people who are called: those in which they ask not to be called any more, and those that sound like it."""
+"""Sentences of people who are called: those that ask not to be called any more, and those that only sound like it."""
 
 ASKS_EN = """
 Don't call me again.

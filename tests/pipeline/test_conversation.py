@@ -329,3 +329,39 @@ async def test_what_was_heard_before_the_conversation_began_is_heard_by_it() -> 
     async with holding(opening=Opening(began_at=began_at, heard=tone(500))) as world:
         assert bytes(world.recognition.audio) == tone(500)
         assert world.notes.steps[0][0].at >= 0.5
+
+
+# --- campaigns --------------------------------------------------------------------------------------------------
+OPTING = TurnSettings(lines=LINES.completed("en"), hears_opt_out=True, on_machine="speak", machine_message="Call us.")
+
+
+async def test_an_opt_out_is_recorded_before_it_is_confirmed_and_the_agent_hangs_up() -> None:
+    async with holding(turn_settings=OPTING) as world:
+        await world.greeted()
+        world.say("Take me off your list.")
+        world.pass_time(2.0)
+        await eventually(lambda: world.notes.events(ev.OptOutRecorded))
+        (heard,) = world.control.opt_outs
+        assert (heard.words, heard.how) == ("Take me off your list.", "phrase")
+        assert world.control.hang_ups == 0
+        await eventually(lambda: 2 in world.ear.finished)
+        world.ear.hear_all(2)
+        await eventually(lambda: world.control.hang_ups)
+        assert world.control.reasons == ["opted_out"]
+
+
+async def test_an_opt_out_whose_caller_hangs_up_at_once_is_recorded_before_the_conversation_is_over() -> None:
+    async with holding(turn_settings=OPTING) as world:
+        await world.greeted()
+        world.say("Take me off your list.")
+        world.end()
+    assert [heard.words for heard in world.control.opt_outs] == ["Take me off your list."]
+    assert isinstance(world.notes.steps[-1][0], ev.CallEnded)
+
+
+async def test_who_answered_may_be_known_before_the_conversation_begins() -> None:
+    async with holding(turn_settings=OPTING, opening=Opening(answered_by="machine_end_beep")) as world:
+        await eventually(lambda: 3 in world.ear.finished)
+        world.ear.hear_all(3)
+        await eventually(lambda: world.control.reasons == ["machine"])
+        assert ("Call us.", False) in [(text, cut) for _, text, cut in world.notes.heard]

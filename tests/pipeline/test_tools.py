@@ -104,3 +104,9 @@ async def test_only_keys_of_a_telephone_are_played(digits: str, is_played: bool)
 def test_an_unknown_built_in_tool_is_a_mistake_of_the_definition() -> None:
     with pytest.raises(KeyError):
         built_in_tools(("end_call", "fly"), {})
+
+
+async def test_an_opt_out_is_a_wish_that_the_machine_fulfils() -> None:
+    result = await ToolRegistry(built_in_tools(("opt_out",), {})).run("opt_out", "{}")
+    assert result.opt_out
+    assert not result.hang_up

@@ -1,5 +1,6 @@
 """Invariants of the turn machine over random calls: any events, in any order, from a careless world."""
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,8 +13,13 @@ from voice_agent.pipeline.turn_tables import Agent, Phase, User
 
 NEVER_S = 1e6
 
-WORDS = st.sampled_from(["", "mhm", "okay", "yes", "I'd like a table", "no wait", "my number is", "555 12", "and", "."])
+WORDS = st.sampled_from(
+    ["", "mhm", "okay", "yes", "I'd like a table", "no wait", "my number is", "555 12", "and", ".",
+     "stop calling me", "leave a message after the tone"]
+)  # fmt: skip
 REPLIES = st.sampled_from(["Sure, ", "I can ", "do that. ", "What day ", "suits you?", "", "1,000 ", "…"])
+
+VERDICTS = {-1: "machine_start", 0: "human", 1: "machine_end_beep"}
 
 Detail = tuple[str, str, int]
 """Words of the caller, text of a reply, and a shift whose meaning is the event's."""
@@ -42,7 +48,7 @@ def _events(draw: st.DrawFn) -> list[Step]:
     kinds = st.sampled_from(
         ["start", "speech", "voice", "stop", "interim", "final", "text", "tool", "done", "fail", "tool_done", "synth",
          "synth_fail", "play", "mark", "stopped", "played", "digit", "deadline", "lost", "close",
-         "wait"]
+         "verdict", "nine", "recorded", "wait"]
     )  # fmt: skip
     detail = st.tuples(WORDS, REPLIES, st.integers(-1, 1))
     step = st.tuples(kinds, st.sampled_from([0.0, 0.01, 0.1, 0.2, 0.5, 2.0, 9.0]), detail)
@@ -90,6 +96,12 @@ def _event(kind: str, at: float, detail: Detail, machine: TurnMachine) -> ev.Any
             return ev.PlaybackFinished(at=at, turn=turn)
         case "digit":
             return ev.DigitPressed(at=at, digit="5" if shift < 1 else "#")
+        case "nine":
+            return ev.DigitPressed(at=at, digit="9")
+        case "verdict":
+            return ev.AnsweredBy(at=at, answered_by=VERDICTS[shift])
+        case "recorded":
+            return ev.OptOutRecorded(at=at, is_committed=True)
         case "close":
             return ev.EndRequested(at=at, reason="shutdown")
         case "lost":
@@ -114,7 +126,8 @@ class _Judge:
         self.is_over = False
 
     def see(self, action: act.AnyAction) -> None:
-        assert not self.is_over or isinstance(action, act.CancelReply | act.StopPlayback | act.TrimHistory)
+        tidies_up = isinstance(action, act.CancelReply | act.StopPlayback | act.TrimHistory | act.RecordOptOut)
+        assert not self.is_over or tidies_up
         match action:
             case act.StartReply(turn=turn, confirmed=confirmed):
                 assert turn > self.newest
@@ -173,14 +186,24 @@ class _Judge:
 
 
 ENDS_A_DISCLOSURE = ("CallEnded", "EndRequested", "TranscriptionFailed", "SynthesisFailed")
+CUTS_A_DISCLOSURE = (*ENDS_A_DISCLOSURE, "AnsweredBy", "DeadlinePassed", "ToolFinished", "TranscriptFinal")
+"""Those of a campaign's call: a machine answers, or a key, a tool or late words say that no call is wanted."""
 
 DISCLOSURES = st.sampled_from(["", "This is an automated call."])
+CAMPAIGNS = st.sampled_from(
+    [
+        TurnSettings(lines=LINES),
+        TurnSettings(lines=LINES.completed("en"), hears_opt_out=True, on_machine="speak", machine_message="Call us.",
+                     awaits_verdict=True),
+        TurnSettings(lines=LINES.completed("en"), hears_opt_out=True, on_machine="hang_up", awaits_verdict=True),
+    ]
+)  # fmt: skip
 
 
 @settings(max_examples=500)
-@given(_events(), DISCLOSURES)
-def test_no_call_breaks_the_rules(steps: list[Step], disclosure: str) -> None:
-    machine = TurnMachine(TurnSettings(lines=LINES, disclosure=disclosure))
+@given(_events(), DISCLOSURES, CAMPAIGNS)
+def test_no_call_breaks_the_rules(steps: list[Step], disclosure: str, campaign: TurnSettings) -> None:
+    machine = TurnMachine(msgspec.structs.replace(campaign, disclosure=disclosure))
     judge = _Judge()
     at = 0.0
     for action in machine.handle(ev.CallStarted(at=0.0)):
@@ -196,7 +219,7 @@ def test_no_call_breaks_the_rules(steps: list[Step], disclosure: str) -> None:
             judge.see(action)
         assert machine.turn >= turn_before
         if judge.is_closing and not was_closing:
-            assert type(event).__name__ in ENDS_A_DISCLOSURE
+            assert type(event).__name__ in (CUTS_A_DISCLOSURE if campaign.hears_opt_out else ENDS_A_DISCLOSURE)
         if isinstance(event, ev.DeadlinePassed):
             assert machine.deadline is None or machine.deadline > at
         if machine.agent is Agent.IDLE:
@@ -252,13 +275,13 @@ def test_what_is_said_over_a_disclosure_is_answered(steps: list[Step]) -> None:
 
 
 @settings(max_examples=300)
-@given(_events(), DISCLOSURES)
-def test_every_call_left_alone_comes_to_an_end(steps: list[Step], disclosure: str) -> None:
+@given(_events(), DISCLOSURES, CAMPAIGNS)
+def test_every_call_left_alone_comes_to_an_end(steps: list[Step], disclosure: str, campaign: TurnSettings) -> None:
     """Dead air is a defect: from any point, with a silent caller and working playback, the agent says goodbye.
 
     The longest duration ends no call here: none may need it.
     """
-    machine = TurnMachine(TurnSettings(lines=LINES, disclosure=disclosure, duration_s=NEVER_S))
+    machine = TurnMachine(msgspec.structs.replace(campaign, disclosure=disclosure, duration_s=NEVER_S))
     at = 0.0
     machine.handle(ev.CallStarted(at=at))
     for kind, later, detail in steps:
@@ -267,7 +290,7 @@ def test_every_call_left_alone_comes_to_an_end(steps: list[Step], disclosure: st
     if machine.user is User.SPEAKING:
         machine.handle(ev.SpeechStopped(at=at, ended_at=at))
     for _ in range(200):
-        if machine.phase is not Phase.ACTIVE:
+        if machine.phase in (Phase.ENDING, Phase.ENDED):
             break
         at = _live_on(machine, at)
     assert machine.phase in (Phase.ENDING, Phase.ENDED)

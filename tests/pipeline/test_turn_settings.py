@@ -43,5 +43,5 @@ def test_sentences_that_an_agent_need_not_bring_come_in_its_language() -> None:
     assert spanish.resumption.startswith("Disculpe")
     assert spanish.connecting.endswith("le paso.")
     assert {english.resumption, english.closing, english.connecting} <= set(english.all())
-    own = msgspec.structs.replace(LINES, resumption="Back again.", closing="Bye.", connecting="Wait.")
+    own = msgspec.structs.replace(LINES, resumption="Back.", closing="Bye.", connecting="Wait.", opted_out="Done.")
     assert own.completed("es") == own

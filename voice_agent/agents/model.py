@@ -190,6 +190,7 @@ def filled(definition: AgentDefinition, values: Mapping[str, str], *, country: s
             resumption=fill(lines.resumption),
             closing=fill(lines.closing),
             connecting=fill(lines.connecting),
+            opted_out=fill(lines.opted_out),
         ),
     )
 

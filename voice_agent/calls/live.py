@@ -14,7 +14,15 @@ from voice_agent.calls.ledger import CallLedger
 from voice_agent.calls.live_feed import LiveFeed
 from voice_agent.calls.record import CallFiles, CallIdentity, CallRecord, call_files
 from voice_agent.calls.resumption import restored
-from voice_agent.calls.session import CallPlan, CallSession, CallSurroundings, EndReason, Prepared
+from voice_agent.calls.session import (
+    CallPlan,
+    CallSession,
+    CallSurroundings,
+    EndReason,
+    OptOutRecorder,
+    Prepared,
+    nobody_opts_out,
+)
 from voice_agent.calls.spool import Spool
 from voice_agent.calls.stored_events import StoredCall, StoredEvents
 from voice_agent.errors import MediaStreamError
@@ -73,6 +81,8 @@ class LiveCalls:
         """Whether the carrier signed an upgrade request; set by the carrier's integration."""
         self.on_written: Callable[[str], None] = lambda _: None
         """Told, by its SID, of each call whose files are complete; set by whoever files them."""
+        self.opt_out: OptOutRecorder = nobody_opts_out
+        """Has whoever is called never called again; set to `OptOuts.record` where there is one."""
 
     def __len__(self) -> int:
         """Return how many calls are live."""
@@ -131,7 +141,9 @@ class LiveCalls:
             return None
         if former is not None:
             former.supersede()
-        surroundings = CallSurroundings(prepare=self._prepare, note_end=self._note_end, on_ended=self._forget)
+        surroundings = CallSurroundings(
+            prepare=self._prepare, note_end=self._note_end, on_ended=self._forget, opt_out=self.opt_out
+        )
         session = self._live[started.call_sid] = CallSession(started.call_sid, connection, surroundings)
         self._unfinished.add(session)
         self._is_idle.clear()
@@ -203,6 +215,14 @@ class LiveCalls:
         if session is None or session.is_over:
             return False
         session.pause_recording(is_paused=is_paused)
+        return True
+
+    def note_answered_by(self, call_sid: str, answered_by: str) -> bool:
+        """Have a call take the carrier's verdict on who answered; False where the call is not live here."""
+        session = self._live.get(call_sid)
+        if session is None or session.is_over:
+            return False
+        session.note_answered_by(answered_by)
         return True
 
     def was_ended_by_us(self, call_sid: str) -> bool:

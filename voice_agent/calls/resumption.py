@@ -110,6 +110,8 @@ class _Segment:
         self._said_ms = 0.0
         self._last: act.HangUp | act.TransferCall | None = None
         self._is_disclosed = False
+        self._opted_out = ""
+        """In which words the caller asked not to be called any more, until that was written down."""
 
     def step(self, event: ev.AnyEvent, actions: Sequence[act.AnyAction]) -> None:
         """Take one event and what was decided on it."""
@@ -128,6 +130,8 @@ class _Segment:
                 self._is_speaking = False
             case ev.TranscriptUpdated(text=text):
                 self._interim = text.strip()
+            case ev.OptOutRecorded():
+                self._opted_out = ""
             case ev.TranscriptFinal(text=text):
                 self._finals.append(text.strip() or self._interim)
                 self._interim = ""
@@ -156,6 +160,7 @@ class _Segment:
     def _resume(self, event: ev.CallResumed) -> None:
         """Begin with what an earlier segment left to do."""
         self._is_disclosed = event.is_disclosed
+        self._opted_out = event.opted_out
         if event.question:
             self._finals.append(event.question)
         if event.transfer_to:
@@ -203,6 +208,8 @@ class _Segment:
                 self._last = action
             case act.ResumePlayback():
                 self._forget_words()
+            case act.RecordOptOut(words=words):
+                self._opted_out = words
             case _:
                 self._note_reply_action(action)
 
@@ -253,7 +260,9 @@ class _Segment:
             return
         reply.text = joined(reply.text, action.text)
         reply.is_locked = reply.is_locked or action.is_locked
-        if action.is_line and action.text in (self._lines.goodbye, self._lines.closing, self._lines.failure):
+        lines = self._lines
+        is_last = action.is_line and action.text in (lines.goodbye, lines.closing, lines.failure, lines.opted_out)
+        if is_last or action.is_message:
             reply.last = reply.last or act.HangUp(reason="agent")
         if reply.is_confirmed:
             self._history.say(action.turn, action.text)
@@ -283,7 +292,9 @@ class _Segment:
             event = self._cut_short(reply)
         else:
             event = self._left_unanswered(reply)
-        event = msgspec.structs.replace(event, elapsed_s=elapsed_s, is_disclosed=self._is_disclosed)
+        event = msgspec.structs.replace(
+            event, elapsed_s=elapsed_s, is_disclosed=self._is_disclosed, opted_out=self._opted_out
+        )
         return Restored(messages=self._history.messages(), event=event)
 
     def _nobodys_turn(self) -> ev.CallResumed:

@@ -21,7 +21,7 @@ from voice_agent.media_stream.connection import CloseReason, MediaStreamConnecti
 from voice_agent.media_stream.protocol import StreamStarted
 from voice_agent.pipeline import events as ev
 from voice_agent.pipeline.conversation import Conversation, Mind, Opening, Speech
-from voice_agent.pipeline.ports import CallControl
+from voice_agent.pipeline.ports import CarrierControl, HeardOptOut, UserMessage
 from voice_agent.pipeline.turn_settings import TurnSettings
 
 log = structlog.get_logger(__name__)
@@ -38,8 +38,24 @@ MOST_EARLY_BYTES = 10 * RATE_HZ
 MOST_EARLY_DIGITS = 64
 
 
-EndReason = Literal["agent_hung_up", "transferred", "transport_lost"]
+EndReason = Literal["agent_hung_up", "transferred", "transport_lost", "machine", "opted_out"]
 """Why a call's end is meant by whoever holds it."""
+
+_REASONS: dict[str, EndReason] = {"machine": "machine", "opted_out": "opted_out"}
+"""By the reasons of `HangUp`; for any other one the agent hung up."""
+
+LATE_ANSWERS = 2
+"""Of a call whose line was lost: somebody who had spoken so often is no machine, whatever the carrier has said."""
+
+
+OptOutRecorder = Callable[[str, HeardOptOut], Awaitable[bool]]
+"""Has whoever is in a call, by its SID, never called again: `calls.opt_outs.OptOuts.record`."""
+
+
+async def nobody_opts_out(call_sid: str, heard: HeardOptOut) -> bool:
+    """Log an opt-out where nothing keeps them: a session without a database."""
+    log.error("opt_out_not_recorded", call_sid=call_sid, how=heard.how)
+    return False
 
 
 class StoredAs(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +73,7 @@ class CallPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Fresh ears and voice; called once, when the stream has been admitted."""
 
     mind: Mind
-    control: CallControl
+    control: CarrierControl
     agent: str = ""
     """The agent's name."""
 
@@ -66,6 +82,9 @@ class CallPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     is_recording_paused: bool = False
     """Whether the recording begins paused: the call came back while it was."""
+
+    answered_by: str = ""
+    """Who answered, where the carrier has said so before the stream began."""
 
     stored: StoredAs | None = None
     """Which call of the database it is; None where that could not be asked in time."""
@@ -92,6 +111,8 @@ class CallSurroundings(msgspec.Struct, frozen=True, kw_only=True):
     on_ended: Callable[["CallSession"], None]
     """Told once all files are handed over."""
 
+    opt_out: OptOutRecorder
+
 
 class CallSession:
     """One call, from its admitted stream to its last file. A `MediaStreamListener`, and the agent's `CallControl`."""
@@ -106,6 +127,7 @@ class CallSession:
         self._prepared: Prepared | None = None
         self._early = bytearray()
         self._early_digits = ""
+        self._early_verdict = ""
         self._frames = 0
         self._conversation: Conversation | None = None
         self._is_lost = False
@@ -130,6 +152,13 @@ class CallSession:
             self._connection.close()
         else:
             self._post(lambda at: ev.EndRequested(at=at, reason=reason))
+
+    def note_answered_by(self, answered_by: str) -> None:
+        """Take the carrier's verdict on who answered."""
+        if self._conversation is None:
+            self._early_verdict = answered_by
+        else:
+            self._post(lambda at: ev.AnsweredBy(at=at, answered_by=answered_by))
 
     def pause_recording(self, *, is_paused: bool) -> None:
         """Record silence from now on, or sound again."""
@@ -200,9 +229,9 @@ class CallSession:
             self.task.cancel()
 
     # --- CallControl ------------------------------------------------------------------------------------------
-    async def hang_up(self) -> None:
+    async def hang_up(self, reason: str = "agent") -> None:
         """End the call; where the carrier cannot be asked, end the stream, which ends the call too."""
-        await self._note_end("agent_hung_up")
+        await self._note_end(_REASONS.get(reason, "agent_hung_up"))
         await self._ask_to_hang_up()
         self._connection.close()
 
@@ -211,6 +240,10 @@ class CallSession:
         await self._note_end("transferred")
         if self._prepared is not None:
             await self._prepared.plan.control.transfer(target)
+
+    async def record_opt_out(self, heard: HeardOptOut) -> bool:
+        """Have whoever is called never called again."""
+        return await self._surroundings.opt_out(self.call_sid, heard)
 
     # --- inside -----------------------------------------------------------------------------------------------
     async def _note_end(self, reason: EndReason) -> None:
@@ -262,10 +295,16 @@ class CallSession:
         self._conversation = conversation
         for digit in self._early_digits:
             asyncio.get_running_loop().call_soon(self.on_digit, digit)
-        opening = Opening(began_at=began_at, heard=heard)
+        opening = Opening(began_at=began_at, heard=heard, answered_by=self._early_verdict or plan.answered_by)
         if prepared.before is not None:
             before = prepared.before
-            opening = msgspec.structs.replace(opening, earlier=before.messages, resumed=before.event)
+            spoken = sum(isinstance(message, UserMessage) for message in before.messages)
+            opening = msgspec.structs.replace(
+                opening,
+                earlier=before.messages,
+                resumed=before.event,
+                answered_by=opening.answered_by if spoken < LATE_ANSWERS else "",
+            )
         await conversation.run(opening)
 
     def _finish(self) -> None:

@@ -49,6 +49,7 @@ class Speak(Action, frozen=True):
 
     `is_line`: a fixed phrase, to be taken from the cache. `is_aside`: said to fill a silence, no part of the history.
     `is_locked`: the disclosure, which has to be heard to its end: its turn is not stopped while the call goes on.
+    `is_message`: what is left on an answering machine.
     """
 
     turn: int
@@ -56,6 +57,7 @@ class Speak(Action, frozen=True):
     is_line: bool = False
     is_aside: bool = False
     is_locked: bool = False
+    is_message: bool = False
 
 
 class FinishSpeaking(Action, frozen=True):
@@ -111,8 +113,21 @@ class TransferCall(Action, frozen=True):
     target: str
 
 
+class RecordOptOut(Action, frozen=True):
+    """Write down that the caller is not to be called any more; nothing else is done until OptOutRecorded comes back."""
+
+    words: str
+    """What they said, or the key that they pressed."""
+
+    how: str
+    """phrase, key or tool."""
+
+
 class HangUp(Action, frozen=True):
-    """End the call. `reason` is kept with it: agent, idle, duration, failed_provider, or that of EndRequested."""
+    """End the call. `reason` is kept with it.
+
+    agent, idle, duration, failed_provider, machine (one answered), opted_out, or that of EndRequested.
+    """
 
     reason: str
 
@@ -132,5 +147,6 @@ AnyAction = (
     | RunTool
     | SendDigits
     | TransferCall
+    | RecordOptOut
     | HangUp
 )

@@ -26,6 +26,7 @@ from voice_agent.pipeline.listening import Listener
 from voice_agent.pipeline.ports import (
     CallControl,
     FinalTranscript,
+    HeardOptOut,
     InterimTranscript,
     LanguageModel,
     Loudspeaker,
@@ -92,6 +93,9 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
 
     resumed: ev.CallResumed | None = None
     """What was going on then; its `at` is not used. None where the call begins."""
+
+    answered_by: str = ""
+    """Who answered, where the carrier has said so already."""
 
 
 _FROM_NOTHING = Opening()
@@ -175,6 +179,7 @@ class Conversation:
             act.RunTool: self._run_tool,
             act.SendDigits: self._send_digits,
             act.TransferCall: self._transfer_call,
+            act.RecordOptOut: self._record_opt_out,
             act.HangUp: self._hang_up,
         }
 
@@ -261,6 +266,8 @@ class Conversation:
         resumed = opening.resumed
         begun = ev.CallStarted(at=self.now) if resumed is None else msgspec.structs.replace(resumed, at=self.now)
         self.post(begun)
+        if opening.answered_by:
+            self.post(ev.AnsweredBy(at=self.now, answered_by=opening.answered_by))
         if opening.heard:
             self.hear(opening.heard)
 
@@ -454,6 +461,7 @@ class Conversation:
                 hang_up=result.hang_up,
                 transfer_to=result.transfer_to,
                 digits=result.digits,
+                opt_out=result.opt_out,
             )
         )
 
@@ -468,8 +476,17 @@ class Conversation:
             await self._control.transfer(target)
         except CarrierError as error:
             log.error("transfer failed", error=str(error), code=error.code)
-            await self._control.hang_up()
+            await self._control.hang_up("failed_transfer")
+
+    def _record_opt_out(self, action: act.RecordOptOut) -> None:
+        heard = HeardOptOut(words=action.words, how=action.how, second=self.now)
+        self._spawn(self._write_opt_out(heard), "opt-out")
+
+    async def _write_opt_out(self, heard: HeardOptOut) -> None:
+        is_committed = await self._control.record_opt_out(heard)
+        if not self._ended.is_set():  # nothing follows the end in the log
+            self.post(ev.OptOutRecorded(at=self.now, is_committed=is_committed))
 
     def _hang_up(self, action: act.HangUp) -> None:
         log.info("agent hangs up", reason=action.reason)
-        self._spawn(self._control.hang_up(), "hang-up")
+        self._spawn(self._control.hang_up(action.reason), "hang-up")

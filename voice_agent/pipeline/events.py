@@ -42,11 +42,28 @@ class CallResumed(Event, frozen=True):
     is_disclosed: bool = False
     """Whether the disclosure was heard to its end; where not, all of it is said again."""
 
+    opted_out: str = ""
+    """In which words the caller had asked not to be called any more, where nobody knows whether that was written down.
+    """
+
 
 class EndRequested(Event, frozen=True):
     """Whoever runs the server wants the call to end, with a word to the caller. `reason` goes into the hang-up."""
 
     reason: str
+
+
+class AnsweredBy(Event, frozen=True):
+    """The carrier's verdict on who answered, in its own words: human, machine_start, machine_end_beep, fax ..."""
+
+    answered_by: str
+
+
+class OptOutRecorded(Event, frozen=True):
+    """That the caller is not to be called any more is written down where nothing can lose it."""
+
+    is_committed: bool
+    """Whether it is in force already; else the database is away, and it will be once that is back."""
 
 
 class SpeechStarted(Event, frozen=True):
@@ -119,7 +136,8 @@ class ReplyFailed(Event, frozen=True):
 class ToolFinished(Event, frozen=True):
     """A tool has returned. `result` is what the model is told; `is_error` where the tool failed.
 
-    The last three fields are what the tool wants done to the call, once what the agent is saying has been heard.
+    `hang_up`, `transfer_to` and `digits` are what the tool wants done to the call, once what the agent is saying has
+    been heard; `opt_out` is done at once.
     """
 
     turn: int
@@ -132,6 +150,9 @@ class ToolFinished(Event, frozen=True):
 
     digits: str = ""
     """DTMF tones to play, empty for none."""
+
+    opt_out: bool = False
+    """Whether the caller asked not to be called any more."""
 
 
 class SynthesisStarted(Event, frozen=True):
@@ -194,6 +215,8 @@ AnyEvent = (
     CallStarted
     | CallResumed
     | EndRequested
+    | AnsweredBy
+    | OptOutRecorded
     | SpeechStarted
     | VoiceConfirmed
     | SpeechStopped

@@ -246,8 +246,8 @@ class Loudspeaker(Protocol):
         ...
 
 
-class CallControl(Protocol):
-    """What an agent can do to the call itself."""
+class CarrierControl(Protocol):
+    """What the carrier does to a call."""
 
     async def hang_up(self) -> None:
         """End the call. An ended call is no error."""
@@ -255,4 +255,36 @@ class CallControl(Protocol):
 
     async def transfer(self, target: str) -> None:
         """Connect the caller to `target` (E.164) instead of the agent. Raises CarrierError."""
+        ...
+
+
+class HeardOptOut(msgspec.Struct, frozen=True, kw_only=True):
+    """That a caller asked not to be called any more."""
+
+    words: str
+    """What they said, or the key that they pressed."""
+
+    how: str
+    """phrase, key or tool."""
+
+    second: float
+    """Of the call's clock."""
+
+
+class CallControl(Protocol):
+    """What an agent can do to the call itself."""
+
+    async def hang_up(self, reason: str = "agent") -> None:
+        """End the call, for a reason of `actions.HangUp`. An ended call is no error."""
+        ...
+
+    async def transfer(self, target: str) -> None:
+        """Connect the caller to `target` (E.164) instead of the agent. Raises CarrierError."""
+        ...
+
+    async def record_opt_out(self, heard: HeardOptOut) -> bool:
+        """Have the caller never called again; return once that cannot be lost, and whether it is in force already.
+
+        Takes some seconds at most and never raises.
+        """
         ...

@@ -31,6 +31,9 @@ class ToolResult(msgspec.Struct, frozen=True, kw_only=True):
     digits: str = ""
     """DTMF tones to play; empty for none."""
 
+    opt_out: bool = False
+    """Whether the caller asked not to be called any more: that is written down and confirmed, and the call ends."""
+
 
 ArgumentsT = TypeVar("ArgumentsT", bound=msgspec.Struct)
 
@@ -147,10 +150,24 @@ def send_dtmf() -> Tool[_DigitsArguments]:
     return Tool("send_dtmf", "Press keys on the telephone.", _DigitsArguments, run)
 
 
+def opt_out() -> Tool[_NoArguments]:
+    """Return the tool that has the caller never called again. The machine does the rest: nothing more is said."""
+
+    async def run(_: _NoArguments) -> ToolResult:
+        return ToolResult(text="They are taken off the list, told so, and the call ends.", opt_out=True)
+
+    description = (
+        "The person asks, in whatever words, not to be called any more or to be taken off the list. Say nothing with "
+        "it: they are told, and the call ends."
+    )
+    return Tool("opt_out", description, _NoArguments, run)
+
+
 BUILT_IN_TOOLS: Mapping[str, Callable[[Mapping[str, str]], Tool[Any]]] = {
     "end_call": lambda _: end_call(),
     "transfer_call": transfer_call,
     "send_dtmf": lambda _: send_dtmf(),
+    "opt_out": lambda _: opt_out(),
 }
 """By name; made from the agent's transfer targets."""
 

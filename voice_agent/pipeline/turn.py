@@ -26,6 +26,11 @@ A caller's turn, with nothing in its way:
     TranscriptFinal    same words: the speculation stands; other words: CancelReply, StartReply anew
     (endpoint)         ConfirmReply: what is ready is heard at once
 
+Two things end the conversation before it is over. A machine: `_judge_answer` makes the agent hold its tongue until the
+greeting is over, leave its message, and hang up. And a caller who asks not to be called any more, in words, by key or
+as the model understands it: that is written down first (RecordOptOut), then confirmed, then the agent hangs up; one
+who says so and hangs up is heard as well.
+
 A disclosure is locked: a turn of its own that nothing interrupts but the end of the call. What is said, or keyed in,
 over it is kept and answered once it was heard to its end; the greeting follows it, unless the caller wants something.
 
@@ -34,6 +39,7 @@ The states and the joint rules as a picture: docs/turn-machine.md, generated fro
 
 from collections.abc import Iterable
 
+from voice_agent.pipeline import opt_out, voicemail
 from voice_agent.pipeline.actions import (
     AnyAction,
     CancelReply,
@@ -42,6 +48,7 @@ from voice_agent.pipeline.actions import (
     ContinueReply,
     FinishSpeaking,
     HangUp,
+    RecordOptOut,
     ResumePlayback,
     ReviseHistory,
     RunTool,
@@ -54,6 +61,7 @@ from voice_agent.pipeline.actions import (
 )
 from voice_agent.pipeline.endpointing import endpoint_wait_s, is_salutation
 from voice_agent.pipeline.events import (
+    AnsweredBy,
     AnyEvent,
     CallEnded,
     CallResumed,
@@ -61,6 +69,7 @@ from voice_agent.pipeline.events import (
     DeadlinePassed,
     DigitPressed,
     EndRequested,
+    OptOutRecorded,
     PlaybackFinished,
     PlaybackMarked,
     PlaybackStarted,
@@ -84,6 +93,9 @@ from voice_agent.pipeline.turn_tables import AGENT_TABLE, DISPATCH, TIMERS, USER
 from voice_agent.pipeline.utterance import Utterance
 
 _PAUSE_TIMERS = (Timer.COMMIT, Timer.SPECULATE, Timer.ENDPOINT, Timer.WORDS)
+
+MACHINES = frozenset({"machine_start", "machine_end_beep", "machine_end_silence", "machine_end_other", "fax"})
+"""The carrier's verdicts that say that no person answered."""
 
 MOST_KEYS = 64
 """Keys of one turn that are kept; the rest of a storm is ignored (F35)."""
@@ -118,6 +130,15 @@ class TurnMachine:
         self._taken = Utterance()
         self._taken_turn = 0
         self._taken_until = 0.0
+        self._answered = 0
+        """Turns of the caller that were taken."""
+        self._verdict = ""
+        """The carrier's, on who answered."""
+        self._held = ""
+        """What made the agent hold its tongue, where that was a machine's words and not a verdict."""
+        self._is_at_machine = False
+        self._ends_at = 0.0
+        """When the call has lasted as long as it may."""
 
     @property
     def deadline(self) -> float | None:
@@ -140,6 +161,10 @@ class TurnMachine:
             self._resume_call(event)
         elif self.phase is Phase.ACTIVE:
             self._apply(event)
+        elif self.phase is Phase.HOLDING:
+            self._apply_to_machine(event)
+        elif self.phase is Phase.OPTING_OUT:
+            self._apply_to_opt_out(event)
         return tuple(self._out)
 
     def _apply(self, event: AnyEvent) -> None:
@@ -162,7 +187,7 @@ class TurnMachine:
         """Fire what is due, earliest first; a rule may disarm or re-arm others on the way."""
         for _ in Timer:
             due = [(at, timer.value) for timer, at in self._timers.items() if at <= self._at]
-            if not due or self.phase is not Phase.ACTIVE:
+            if not due or self.phase is Phase.ENDING:
                 return
             timer = Timer(min(due)[1])
             del self._timers[timer]
@@ -173,7 +198,7 @@ class TurnMachine:
         if self.phase is not Phase.WAITING:
             return
         self.phase = Phase.ACTIVE
-        self._timers[Timer.DURATION] = self._at + self.settings.duration_s
+        self._end_at(self._at + self.settings.duration_s)
         if self.settings.disclosure:
             self._disclose()
         else:
@@ -185,9 +210,11 @@ class TurnMachine:
             return
         self.phase = Phase.ACTIVE
         left_s = max(self.settings.duration_s - event.elapsed_s, self.settings.resumed_s)
-        self._timers[Timer.DURATION] = self._at + left_s
+        self._end_at(self._at + left_s)
         is_ending = event.hang_up or event.transfer_to
-        if self.settings.disclosure and not event.is_disclosed and not is_ending:
+        if event.opted_out:
+            self._opt_out(event.opted_out, "phrase")
+        elif self.settings.disclosure and not event.is_disclosed and not is_ending:
             self._disclose(self.settings.lines.resumption)
             if event.question:
                 self._utterance.prepend(event.question)
@@ -195,6 +222,9 @@ class TurnMachine:
             self._answer_again(event.question)
         else:
             self._repeat(event)
+
+    def _end_at(self, at: float) -> None:
+        self._ends_at = self._timers[Timer.DURATION] = at
 
     def _disclose(self, first: str = "") -> None:
         """Say the disclosure, not to be interrupted; `first` goes before it. The greeting is to follow."""
@@ -210,7 +240,7 @@ class TurnMachine:
         """The model answers what was left unanswered, while the caller hears why it takes a moment."""
         self._utterance.prepend(question)
         self._take_turn()
-        if self.settings.lines.resumption:
+        if self.settings.lines.resumption and self.phase is Phase.ACTIVE:
             self._out.append(Speak(turn=self.turn, text=self.settings.lines.resumption, is_line=True))
             self._reply.wrote = True
 
@@ -222,12 +252,16 @@ class TurnMachine:
         self._say_line(self.settings.lines.resumption, last=last, more=event.unheard)
 
     def _end_call(self) -> None:
+        asked = self._asked_to_opt_out() if self.phase is Phase.ACTIVE else None
+        if asked is not None:
+            self._out.append(RecordOptOut(words=asked[0], how=asked[1]))
         self.phase = Phase.ENDED
         self._timers.clear()
         self._silence_agent()
 
     def _end_of_time(self) -> None:
         """The call has lasted as long as it may: say goodbye, not to be interrupted, and hang up."""
+        self.phase = Phase.ACTIVE
         self._silence_agent()
         self._drop_utterance()
         self._say_line(self.settings.lines.goodbye, last=HangUp(reason="duration"), interruptible=False)
@@ -245,9 +279,131 @@ class TurnMachine:
         self._do_last(self._reply.last or HangUp(reason="failed_provider"))
 
     def _do_last(self, last: HangUp | TransferCall) -> None:
+        if self._heeds_opt_out():
+            return  # it was said over the last words
         self.phase = Phase.ENDING
         self._timers.clear()
         self._out.append(last)
+
+    # --- a machine --------------------------------------------------------------------------------------------
+    def _judge_answer(self, event: AnsweredBy) -> None:
+        """Take the carrier's verdict. One on somebody who was answered twice already comes too late to be believed."""
+        self._verdict = event.answered_by
+        rule, is_late = self.settings.on_machine, self._answered >= self.settings.answered_turns
+        if event.answered_by not in MACHINES or rule == "continue" or is_late or self._is_at_machine:
+            return
+        if event.answered_by == "machine_start" and self._has_message():
+            self._hold()
+        elif event.answered_by == "fax":
+            self._leave_nothing()
+        else:
+            self._leave_message()
+
+    def _has_message(self) -> bool:
+        return self.settings.on_machine in ("drop", "speak") and bool(self.settings.machine_message)
+
+    def _hold(self, heard: str = "") -> None:
+        """Be silent until the machine may be spoken to; `heard` is what gave it away, where no verdict has."""
+        self._silence_agent()
+        self._drop_utterance()
+        self._held = heard
+        self.phase = Phase.HOLDING
+        self._timers = {Timer.BEEP: self._at + self.settings.beep_s, Timer.DURATION: self._ends_at}
+
+    def _apply_to_machine(self, event: AnyEvent) -> None:
+        if isinstance(event, DeadlinePassed):
+            self._run_timers()
+        elif isinstance(event, AnsweredBy):
+            self._hear_of_machine(event)
+        elif isinstance(event, EndRequested):
+            self._do_last(HangUp(reason=event.reason))
+        elif isinstance(event, SpeechStarted):
+            self._timers[Timer.BEEP] = self._at + self.settings.beep_s
+        elif isinstance(event, SpeechStopped) and self._verdict == "machine_start":
+            self._timers[Timer.BEEP] = event.ended_at + self.settings.greeting_end_s
+
+    def _hear_of_machine(self, event: AnsweredBy) -> None:
+        """A verdict while the agent holds its tongue: a person after all, the beep, or what has been thought anyway."""
+        self._verdict = event.answered_by
+        if event.answered_by == "human":
+            self.phase = Phase.ACTIVE
+            self._timers = {Timer.DURATION: self._ends_at}
+            self._utterance.prepend(self._held)
+            self._take_turn()
+        elif event.answered_by == "fax":
+            self._leave_nothing()
+        elif event.answered_by != "machine_start" or not self._has_message():
+            self._leave_message()
+
+    def _leave_message(self) -> None:
+        """Say the message whole, with who it is from, and hang up; only hang up where there is none."""
+        if not self._has_message():
+            self._leave_nothing()
+            return
+        self._begin_at_machine()
+        self._begin_line(HangUp(reason="machine"), interruptible=False)
+        if self.settings.disclosure:  # nobody has heard the one before the beep
+            self._out.append(Speak(turn=self.turn, text=self.settings.disclosure, is_line=True))
+        self._out.append(Speak(turn=self.turn, text=self.settings.machine_message, is_line=True, is_message=True))
+        self._out.append(FinishSpeaking(turn=self.turn))
+        self._timers[Timer.GOODBYE] = self._at + self.settings.goodbye_s
+
+    def _leave_nothing(self) -> None:
+        self._begin_at_machine()
+        self._do_last(HangUp(reason="machine"))
+
+    def _begin_at_machine(self) -> None:
+        self._silence_agent()
+        self._drop_utterance()
+        self._timers.clear()
+        self.phase = Phase.ACTIVE
+        self._is_at_machine = True
+
+    def _sounds_like_machine(self) -> bool:
+        """Whether what was said is a machine's greeting, by its words, and the carrier is still to say who answered."""
+        is_open = self.settings.awaits_verdict and not self._verdict and self.settings.on_machine != "continue"
+        return is_open and voicemail.is_greeting(self._utterance.text)
+
+    # --- an opt-out -------------------------------------------------------------------------------------------
+    def _asked_to_opt_out(self) -> tuple[str, str] | None:
+        """Return in which words, and how, the caller has just asked not to be called any more; None where not."""
+        if not self.settings.hears_opt_out or self._is_at_machine:
+            return None
+        words = self._utterance
+        if words.keys.rstrip("#") == self.settings.opt_out_key:
+            return words.keys, "key"
+        return (words.text, "phrase") if opt_out.find(words.text) else None
+
+    def _heeds_opt_out(self) -> bool:
+        """Begin to opt the caller out where they have asked for it."""
+        asked = self._asked_to_opt_out()
+        if asked is not None:
+            self._opt_out(*asked)
+        return asked is not None
+
+    def _opt_out_by_key(self) -> None:
+        """The key for it was pressed, and no other one after it."""
+        self._heeds_opt_out()
+
+    def _opt_out(self, words: str, how: str) -> None:
+        """Be silent until it is written down: nothing that the caller says now changes it."""
+        self._silence_agent()
+        self._drop_utterance()
+        self.phase = Phase.OPTING_OUT
+        self._timers = {Timer.RECORD: self._at + self.settings.opt_out_s}
+        self._out.append(RecordOptOut(words=words, how=how))
+
+    def _apply_to_opt_out(self, event: AnyEvent) -> None:
+        if isinstance(event, OptOutRecorded):
+            self._confirm_opt_out()
+        elif isinstance(event, DeadlinePassed):
+            self._run_timers()
+
+    def _confirm_opt_out(self) -> None:
+        """Say that it is done, not to be interrupted, and hang up."""
+        self.phase = Phase.ACTIVE
+        self._timers.clear()
+        self._say_line(self.settings.lines.opted_out, last=HangUp(reason="opted_out"), interruptible=False)
 
     # --- the caller's turn ------------------------------------------------------------------------------------
     def _hear_speech(self, event: SpeechStarted) -> None:
@@ -316,7 +472,9 @@ class TurnMachine:
         if isinstance(event, TranscriptFinal):
             before = taken.fingerprint
             taken.settle(event.text)
-            if not taken.pending and self._taken_turn == self.turn and taken.fingerprint != before:
+            if self.settings.hears_opt_out and taken.fingerprint != before and opt_out.find(taken.text):
+                self._opt_out(taken.text, "phrase")  # the interim transcript had it otherwise
+            elif not taken.pending and self._taken_turn == self.turn and taken.fingerprint != before:
                 self._out.append(ReviseHistory(turn=self.turn, text=taken.text))
         return True
 
@@ -376,6 +534,8 @@ class TurnMachine:
     def _speculate(self) -> None:
         """Prepare a reply to what was said so far, unless it is prepared already or the caller is clearly not done."""
         self._disarm(Timer.SPECULATE)
+        if self._asked_to_opt_out() or self._sounds_like_machine():
+            return
         if self.user is not User.PAUSED or not self._floor_is_callers() or not self._utterance.has_words:
             return
         if self._keep_speculation() or self._speculations >= self.settings.speculation_limit:
@@ -407,6 +567,12 @@ class TurnMachine:
 
     def _take_turn(self) -> None:
         """The caller is done: confirm what was prepared for these very words, or start."""
+        if self._heeds_opt_out():
+            return
+        if self._sounds_like_machine():
+            self._hold(self._utterance.text)
+            return
+        self._answered += 1
         prepared = self._keep_speculation()
         self._move(Step.REPLY)
         if prepared:
@@ -436,7 +602,7 @@ class TurnMachine:
         self.user = User.SILENT
         self._utterance = Utterance()
         self._speculations = 0
-        self._disarm(*_PAUSE_TIMERS, Timer.STALE, Timer.IDLE, Timer.VERDICT, Timer.DIGITS)
+        self._disarm(*_PAUSE_TIMERS, Timer.STALE, Timer.IDLE, Timer.VERDICT, Timer.DIGITS, Timer.OPT_OUT_KEY)
 
     def _drop_utterance(self) -> None:
         """Forget a sound that was no turn; finals still on their way for it are forgotten too."""
@@ -531,6 +697,9 @@ class TurnMachine:
     def _end_tool(self, event: ToolFinished) -> None:
         reply = self._reply
         if event.call_id not in reply.waiting:
+            return
+        if event.opt_out:
+            self._opt_out(reply.question, "tool")
             return
         reply.waiting.discard(event.call_id)
         if event.digits:
@@ -734,8 +903,12 @@ class TurnMachine:
             self._silence_agent()
             self._utterance.keys += event.digit
             self._take_up_keys()
-        elif self._reply.is_locked:
+        elif self._reply.is_locked or self.settings.hears_opt_out:
             self._utterance.keys += event.digit
+        if self.settings.hears_opt_out and self._utterance.keys == self.settings.opt_out_key:
+            self._timers[Timer.OPT_OUT_KEY] = self._at + self.settings.opt_out_key_s
+        else:
+            self._disarm(Timer.OPT_OUT_KEY)
 
     def _take_up_keys(self) -> None:
         """Wait for more keys, but not after `#`."""

@@ -5,6 +5,8 @@ Times are seconds. Where a number comes from stands beneath it; "others" are the
 livekit-agents as published in their own sources.
 """
 
+from typing import Literal
+
 import msgspec
 
 from voice_agent.pipeline.endpointing import PROFILES, EndpointingSettings
@@ -43,11 +45,14 @@ class Lines(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     connecting: str = ""
     """Said before the caller is connected to somebody else; empty for a sentence in the call's language."""
 
+    opted_out: str = ""
+    """Said last to a caller who asked not to be called any more; empty for a sentence in the call's language."""
+
     def all(self) -> tuple[str, ...]:
         """Return every phrase that is not empty, to be synthesised before the call."""
         single = (
             self.greeting, self.goodbye, self.filler, self.not_understood, self.apology, self.failure,
-            self.resumption, self.closing, self.connecting,
+            self.resumption, self.closing, self.connecting, self.opted_out,
         )  # fmt: skip
         return tuple(phrase for phrase in (*single, *self.idle_prompts) if phrase)
 
@@ -63,14 +68,21 @@ _SENTENCES: dict[str, dict[str, str]] = {
         "resumption": "Sorry, we were cut off for a moment.",
         "closing": "I am sorry, I have to end our call now. Please call again in a few minutes. Goodbye.",
         "connecting": "One moment, I am connecting you.",
+        "opted_out": "I have taken your number off our list. We will not call you again. Goodbye.",
     },
     "es": {
         "resumption": "Disculpe, se ha cortado un momento.",
         "closing": "Lo siento, tengo que terminar la llamada. Por favor, vuelva a llamar en unos minutos. Adiós.",
         "connecting": "Un momento, por favor, le paso.",
+        "opted_out": "He borrado su número de nuestra lista. No le volveremos a llamar. Adiós.",
     },
 }
 """What we say where an agent brings no phrase of its own: by language, by the phrase's name."""
+
+
+OnMachine = Literal["continue", "hang_up", "drop", "speak"]
+"""What is done where a machine answers: nothing, the end of the call, or a message after its beep (`drop` is the same
+for everybody, `speak` is not; here they do not differ)."""
 
 
 class TurnSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -163,3 +175,31 @@ class TurnSettings(msgspec.Struct, frozen=True, kw_only=True):
     late_final_s: float = 1.0
     """How long a final transcript may still arrive for words that were taken from the interim one. Until then no
     interim transcript is believed: it restates the words that were taken."""
+
+    hears_opt_out: bool = False
+    """Whether a caller who asks not to be called any more, in words or by key, is taken at their word at once."""
+
+    opt_out_key: str = "9"
+    opt_out_key_s: float = 1.0
+    """Pause after that key, pressed first, before it means it: it may be the first digit of a number. People who key
+    in a number leave 0.2 to 0.5 s between digits."""
+
+    opt_out_s: float = 6.0
+    """The longest that writing an opt-out down is waited for, silently; the caller is told the same then."""
+
+    on_machine: OnMachine = "continue"
+    machine_message: str = ""
+    """What a machine is told after its beep."""
+
+    awaits_verdict: bool = False
+    """Whether the carrier has been asked who answers: then words that sound like a machine's wait for its answer."""
+
+    beep_s: float = 45.0
+    """The longest that a machine's greeting is waited for. Twilio's own detection gives up after 30 s."""
+
+    greeting_end_s: float = 2.0
+    """Silence of a machine, where nobody will tell of its beep, after which it has said its greeting."""
+
+    answered_turns: int = 2
+    """Of a caller who was answered so often, no later verdict is believed that they are a machine: detection errs, and
+    a machine's greeting seldom leaves room for two answers."""

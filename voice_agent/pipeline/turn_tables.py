@@ -8,6 +8,7 @@ import enum
 from typing import NamedTuple
 
 from voice_agent.pipeline.events import (
+    AnsweredBy,
     DigitPressed,
     EndRequested,
     PlaybackFinished,
@@ -48,10 +49,17 @@ class Agent(enum.Enum):
 
 
 class Phase(enum.Enum):
-    """The call as a whole. ENDING: HangUp or TransferCall was decided; only CallEnded is of interest."""
+    """The call as a whole.
+
+    HOLDING: a machine plays its greeting, and the agent is silent until it may leave a message. OPTING_OUT: the caller
+    asked not to be called any more, and that is being written down. ENDING: HangUp or TransferCall was decided; only
+    CallEnded is of interest.
+    """
 
     WAITING = "waiting"
     ACTIVE = "active"
+    HOLDING = "holding"
+    OPTING_OUT = "opting_out"
     ENDING = "ending"
     ENDED = "ended"
 
@@ -83,6 +91,9 @@ class Timer(enum.Enum):
     DIGITS = "digits"
     DURATION = "duration"
     GOODBYE = "goodbye"
+    OPT_OUT_KEY = "opt_out_key"
+    RECORD = "record"
+    BEEP = "beep"
 
 
 USER_TABLE: dict[tuple[User, type], User] = {
@@ -156,6 +167,7 @@ RULES: tuple[Rule, ...] = (
     _rule(PlaybackStopped, "any", "stopped", "_note_stop", "heard, and left to hear"),
     _rule(PlaybackFinished, "any", "speaking", "_finish", "listen, or do what was to come last"),
     _rule(DigitPressed, "any", "any", "_press", "a key interrupts at once"),
+    _rule(AnsweredBy, "any", "any", "_judge_answer", "at a machine: silence, its beep, a message, or the end"),
     _rule(EndRequested, "any", "any", "_close", "say so, hang up"),
 )
 
@@ -172,6 +184,9 @@ TIMERS: dict[Timer, str] = {
     Timer.DIGITS: "_take_turn",
     Timer.DURATION: "_end_of_time",
     Timer.GOODBYE: "_force_last",
+    Timer.OPT_OUT_KEY: "_opt_out_by_key",
+    Timer.RECORD: "_confirm_opt_out",
+    Timer.BEEP: "_leave_message",
 }
 
 DISPATCH: dict[tuple[type, User, Agent], str] = {
