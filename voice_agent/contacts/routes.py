@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 import orjson
-from fastapi import APIRouter, Depends, Query, Request, Response, status
+from fastapi import APIRouter, Depends, Query, Response, status
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from voice_agent.auth.gate import Gate
@@ -17,6 +17,7 @@ from voice_agent.contacts import repository, search
 from voice_agent.contacts.changes import Action, BulkOrder, ContactChanges
 from voice_agent.contacts.custom_fields import CustomFieldService
 from voice_agent.contacts.duplicates import DuplicateService
+from voice_agent.contacts.field_routes import Access, fields_router, tags_router
 from voice_agent.contacts.filters import All, Filter, Listed, Tagged, read_filter
 from voice_agent.contacts.ports import JobRequests, NumberLedger
 from voice_agent.contacts.schemas import (
@@ -26,13 +27,8 @@ from voice_agent.contacts.schemas import (
     ContactOut,
     ContactPage,
     DuplicatesOut,
-    FieldBody,
-    FieldOut,
     Merge,
     NewContact,
-    NewField,
-    NewTag,
-    TagOut,
     TimelineEntryOut,
     TimelinePage,
 )
@@ -43,11 +39,9 @@ from voice_agent.contacts.timeline import Timeline
 from voice_agent.errors import InvalidRequest, NotFound, NotPermitted
 from voice_agent.jobs.service import Jobs
 from voice_agent.rest.etags import IfMatch, check_if_match, etag
-from voice_agent.rest.idempotency import idempotent_route
 from voice_agent.rest.inputs import SearchText
 from voice_agent.rest.pages import DEFAULT_LIMIT, CursorText, Limit, Page, place
 from voice_agent.rest.pages import cursor as cursor_of
-from voice_agent.rest.problems import refusals
 from voice_agent.rest.transactions import Transactions
 from voice_agent.storage.database import Database
 from voice_agent.storage.tables import ContactListRow, ContactRow
@@ -86,41 +80,22 @@ class ContactServices(msgspec.Struct, frozen=True, kw_only=True):
         self.fields.register(jobs)
 
 
-class _Dependencies:
-    """What handlers ask for."""
-
-    def __init__(self, gate: Gate, transactions: Transactions) -> None:
-        async def org_of(request: Request) -> UUID:
-            return (await gate.identify(request)).org_id
-
-        self.route_class = idempotent_route(transactions.database, org_of)
-        self.reading = Depends(transactions.reading, scope="function")
-        self.writing = Depends(transactions.writing, scope="function")
-        self.reader = Depends(gate.allow(Permission.CONTACTS_READ))
-        self.writer = Depends(gate.allow(Permission.CONTACTS_WRITE))
-        self.deleter = Depends(gate.allow(Permission.CONTACTS_DELETE))
-
-    def router(self, prefix: str, *tags: str) -> APIRouter:
-        """Return a router whose POSTs honour an Idempotency-Key."""
-        return APIRouter(prefix=prefix, tags=list(tags), route_class=self.route_class, responses=refusals(404, 409))
-
-
 def contacts_router(services: ContactServices, gate: Gate, transactions: Transactions) -> APIRouter:
     """Return the routes under /api/v1/contacts, /tags, /custom-fields and /change-sets.
 
     Whatever has a fixed path below /api/v1/contacts goes before them: they take it for a contact's key.
     """
-    needed = _Dependencies(gate, transactions)
+    needed = Access(gate, transactions)
     router = APIRouter()
     router.include_router(_many_router(services, needed))
     router.include_router(_one_router(services, needed))
-    router.include_router(_tags_router(services.tags, needed))
-    router.include_router(_fields_router(services.fields, needed))
+    router.include_router(tags_router(services.tags, needed))
+    router.include_router(fields_router(services.fields, needed))
     router.include_router(_changes_router(services.changes, needed))
     return router
 
 
-def _many_router(services: ContactServices, needed: _Dependencies) -> APIRouter:
+def _many_router(services: ContactServices, needed: Access) -> APIRouter:
     router = needed.router(PREFIX, "contacts")
     Reading = Annotated[AsyncSession, needed.reading]
     Writing = Annotated[AsyncSession, needed.writing]
@@ -186,7 +161,7 @@ def _many_router(services: ContactServices, needed: _Dependencies) -> APIRouter:
     return router
 
 
-def _one_router(services: ContactServices, needed: _Dependencies) -> APIRouter:
+def _one_router(services: ContactServices, needed: Access) -> APIRouter:
     contacts = services.contacts
     router = needed.router(PREFIX, "contacts")
     Reading = Annotated[AsyncSession, needed.reading]
@@ -277,68 +252,7 @@ def _one_router(services: ContactServices, needed: _Dependencies) -> APIRouter:
     return router
 
 
-def _tags_router(tags: TagService, needed: _Dependencies) -> APIRouter:
-    router = needed.router("/api/v1/tags", "tags")
-    Reading = Annotated[AsyncSession, needed.reading]
-    Writing = Annotated[AsyncSession, needed.writing]
-    Reader = Annotated[Principal, needed.reader]
-    Writer = Annotated[Principal, needed.writer]
-
-    @router.get("")
-    async def list_tags(principal: Reader, session: Reading) -> list[TagOut]:
-        """List the tags by name."""
-        return [TagOut.of(row) for row in await tags.all(session, principal.org_id)]
-
-    @router.post("", status_code=status.HTTP_201_CREATED)
-    async def create_tag(principal: Writer, body: NewTag, session: Writing) -> TagOut:
-        """Make a tag; giving a contact an unknown one makes it, too."""
-        return TagOut.of(await tags.add(session, principal, body.name))
-
-    @router.patch("/{tag_id}")
-    async def rename_tag(principal: Writer, tag_id: UUID, body: NewTag, session: Writing) -> TagOut:
-        """Give a tag another name; who has it keeps it."""
-        return TagOut.of(await tags.rename(session, principal, tag_id, body.name))
-
-    @router.delete("/{tag_id}", status_code=status.HTTP_204_NO_CONTENT)
-    async def delete_tag(principal: Writer, tag_id: UUID, session: Writing) -> None:
-        """Delete a tag, and take it from its contacts. 409 where very many have it: untag them first."""
-        await tags.remove(session, principal, tag_id)
-
-    return router
-
-
-def _fields_router(fields: CustomFieldService, needed: _Dependencies) -> APIRouter:
-    router = needed.router("/api/v1/custom-fields", "custom-fields")
-    Reading = Annotated[AsyncSession, needed.reading]
-    Writing = Annotated[AsyncSession, needed.writing]
-    Reader = Annotated[Principal, needed.reader]
-    Writer = Annotated[Principal, needed.writer]
-
-    @router.get("")
-    async def list_custom_fields(principal: Reader, session: Reading) -> list[FieldOut]:
-        """List the fields that contacts have beside the usual ones."""
-        return [FieldOut.of(row) for row in await fields.all(session, principal.org_id)]
-
-    @router.post("", status_code=status.HTTP_201_CREATED)
-    async def create_custom_field(principal: Writer, body: NewField, session: Writing) -> FieldOut:
-        """Give contacts a field."""
-        return FieldOut.of(await fields.add(session, principal, body.field(body.key)))
-
-    @router.put("/{field_id}")
-    async def change_custom_field(principal: Writer, field_id: UUID, body: FieldBody, session: Writing) -> FieldOut:
-        """Change a field's label, type or choices. 409 tells how many contacts have a value that would not fit."""
-        row = await fields.find(session, principal.org_id, field_id)
-        return FieldOut.of(await fields.change(session, principal, field_id, body.field(row.key)))
-
-    @router.delete("/{field_id}", status_code=status.HTTP_204_NO_CONTENT)
-    async def delete_custom_field(principal: Writer, field_id: UUID, session: Writing) -> None:
-        """Take a field away, with its values in all contacts."""
-        await fields.remove(session, principal, field_id)
-
-    return router
-
-
-def _changes_router(changes: ContactChanges, needed: _Dependencies) -> APIRouter:
+def _changes_router(changes: ContactChanges, needed: Access) -> APIRouter:
     router = needed.router("/api/v1/change-sets", "change-sets")
     Reading = Annotated[AsyncSession, needed.reading]
     Writing = Annotated[AsyncSession, needed.writing]
