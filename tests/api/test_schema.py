@@ -12,6 +12,7 @@ import asyncio
 import json
 import os
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -164,8 +165,10 @@ def _event_loop() -> None:
     """Start Schemathesis's event loop, which stays until the process ends: no test has left it behind."""
 
     async def nothing(*_: object) -> None:
-        """Have the loop's executor start its first thread, too."""
-        await asyncio.to_thread(int)
+        """Have the loop's executor start every thread that it may have, too."""
+        threads = min(32, (os.cpu_count() or 1) + 4)  # as many as `ThreadPoolExecutor` has by default
+        met = threading.Barrier(threads)
+        await asyncio.gather(*(asyncio.to_thread(met.wait) for _ in range(threads)))
 
     with asgi.get_client(nothing):
         asgi.shutdown_lifespans()
