@@ -5,6 +5,7 @@ call dialling. The verdict stays with the call, so that years later it can be sa
 """
 
 from datetime import datetime
+from typing import Any
 
 import msgspec
 import structlog
@@ -22,13 +23,18 @@ log = structlog.get_logger(__name__)
 LONGEST_ERROR = 500
 
 
+def verdict_document(verdict: Verdict, asked_at: datetime) -> dict[str, Any]:
+    """Return a verdict as it stays with its call."""
+    return {"asked_at": asked_at.isoformat(), **msgspec.to_builtins(verdict)}
+
+
 async def judge(session: AsyncSession, compliance: ComplianceService, call: CallRow, now: datetime) -> Verdict:
     """Mark a call as dialling where the rules allow it, as void where they do not; return the verdict.
 
     `call` is locked and in the state intent. `now` was taken before this: nothing that is older than it goes unseen.
     """
     verdict = await compliance.ask(session, call.org_id, call.to_number, Purpose(call.purpose), now)
-    call.verdict = {"asked_at": now.isoformat(), **msgspec.to_builtins(verdict)}
+    call.verdict = verdict_document(verdict, now)
     if verdict.is_allowed:
         await repository.claim_dialing(session, call.id, now)
         await session.refresh(call)

@@ -6,6 +6,7 @@
 from collections.abc import AsyncGenerator
 from datetime import datetime
 from typing import Literal, Protocol
+from uuid import UUID
 
 import msgspec
 
@@ -150,4 +151,32 @@ class Carrier(Protocol):
 
     async def delete_recording(self, recording_sid: str) -> None:
         """Delete the carrier's copy of a recording; one that is gone already is no error."""
+        ...
+
+
+class CallAddresses(Protocol):
+    """Where the carrier reaches us about one call: public URLs."""
+
+    def answer(self, call_id: UUID) -> str:
+        """Asked for a document when the call is answered."""
+        ...
+
+    def status(self, call_id: UUID) -> str:
+        """Told what becomes of the call."""
+        ...
+
+    def machine(self, call_id: UUID) -> str:
+        """Told who answered."""
+        ...
+
+    def recording(self, call_id: UUID) -> str:
+        """Told about the carrier's own recording."""
+        ...
+
+    def after_dial(self, call_id: UUID) -> str:
+        """Asked for a document when a transfer is over."""
+        ...
+
+    def whisper(self, call_id: UUID) -> str:
+        """Asked what to say to whoever answers a warm transfer."""
         ...

@@ -22,13 +22,14 @@ from voice_agent.auth import audit
 from voice_agent.auth.principal import Principal
 from voice_agent.calls import erasure, repository, spending
 from voice_agent.calls.holder import Command, NoHolders
-from voice_agent.calls.judging import judge
 from voice_agent.calls.model import ACTIVE, CallState, Outcome, moved
+from voice_agent.calls.placing import CallPlacing, Fence, PlacingPorts
 from voice_agent.calls.policy import CallPolicy, check_destination, normalised, policy_of
-from voice_agent.calls.ports import CallRequest, Carrier, CarrierCall, Language, MachineDetection, TransferRequest
+from voice_agent.calls.ports import CallAddresses, Carrier, Language, TransferRequest
 from voice_agent.calls.processor import CallProcessor
 from voice_agent.calls.repository import CallFilter
-from voice_agent.compliance.model import CallRefused, Purpose
+from voice_agent.calls.turns import DialTurns
+from voice_agent.compliance.model import Purpose
 from voice_agent.compliance.service import ComplianceService
 from voice_agent.errors import CarrierError, Conflict, NotFound
 from voice_agent.storage.database import Database
@@ -91,34 +92,6 @@ class CallOrder(msgspec.Struct, frozen=True, kw_only=True):
     ring_s: int = 30
 
 
-class CallAddresses(Protocol):
-    """Where the carrier reaches us about one call: public URLs."""
-
-    def answer(self, call_id: UUID) -> str:
-        """Asked for a document when the call is answered."""
-        ...
-
-    def status(self, call_id: UUID) -> str:
-        """Told what becomes of the call."""
-        ...
-
-    def machine(self, call_id: UUID) -> str:
-        """Told who answered."""
-        ...
-
-    def recording(self, call_id: UUID) -> str:
-        """Told about the carrier's own recording."""
-        ...
-
-    def after_dial(self, call_id: UUID) -> str:
-        """Asked for a document when a transfer is over."""
-        ...
-
-    def whisper(self, call_id: UUID) -> str:
-        """Asked what to say to whoever answers a warm transfer."""
-        ...
-
-
 class Holders(Protocol):
     """The processes that hold calls."""
 
@@ -149,10 +122,11 @@ class CallService:
         *,
         default_policy: CallPolicy,
         clock: Callable[[], datetime],
+        calls_per_second: float = 1.0,
+        turns: DialTurns | None = None,
     ) -> None:
-        """`clock` returns the present in UTC."""
+        """`clock` returns the present in UTC; `calls_per_second` is what the carrier's account allows."""
         self._database = ports.database
-        self._compliance = ports.compliance
         self._carrier = ports.carrier
         self._agents = ports.agents
         self._addresses = ports.addresses
@@ -161,6 +135,18 @@ class CallService:
         self._processor = processor
         self._default_policy = default_policy
         self._clock = clock
+        self._placing = CallPlacing(
+            PlacingPorts(
+                database=ports.database,
+                compliance=ports.compliance,
+                carrier=ports.carrier,
+                addresses=ports.addresses,
+                processor=processor,
+            ),
+            clock=clock,
+            calls_per_second=calls_per_second,
+            turns=turns,
+        )
 
     # --- starting ---------------------------------------------------------------------------------------------
     async def start(self, principal: Principal, order: CallOrder) -> CallRow:
@@ -208,63 +194,14 @@ class CallService:
         return call
 
     async def place(self, call_id: UUID) -> CallRow:
-        """Ask the carrier for a call that was written down, once, ever; return the call as it stands then.
+        """Ask the carrier for a call that was written down, as `CallPlacing.place`."""
+        return await self._placing.place(call_id)
 
-        Raises CallRefused where the rules forbid it, which are asked in the transaction that marks it as dialling.
-        """
-        async with self._database.write() as session:
-            call = await self._existing(session, call_id)
-            if CallState(call.state) is not CallState.INTENT:
-                return call
-            verdict = await judge(session, self._compliance, call, self._clock())
-        if not verdict.is_allowed:
-            self._processor.announce(call)
-            raise CallRefused(verdict.reasons)
-        answer: CarrierCall | CarrierError
-        try:
-            answer = await self._carrier.create_call(self._request(call))
-        except CarrierError as error:
-            answer = error
-            log.warning("call_not_placed", call_id=str(call_id), code=error.code, status=error.status)
-        async with self._database.write() as session:
-            call = await self._note_answer(session, call_id, answer)
-        self._processor.announce(call)
-        return call
-
-    def _request(self, call: CallRow) -> CallRequest:
-        asks_who = call.machine_detection != "off"
-        return CallRequest(
-            to=call.to_number,
-            caller=call.from_number,
-            url=self._addresses.answer(call.id),
-            status_callback=self._addresses.status(call.id),
-            ring_s=call.ring_s,
-            time_limit_s=call.time_limit_s,
-            machine_detection=msgspec.convert(call.machine_detection, MachineDetection),
-            machine_callback=self._addresses.machine(call.id) if asks_who else "",
-            is_recorded=call.is_carrier_recorded,
-            recording_callback=self._addresses.recording(call.id) if call.is_carrier_recorded else "",
-        )
-
-    async def _note_answer(self, session: AsyncSession, call_id: UUID, answer: CarrierCall | CarrierError) -> CallRow:
-        """Write down what the carrier answered. Its callbacks may have been faster: then they are right."""
-        if isinstance(answer, CarrierCall):
-            await repository.lock_sid(session, answer.call_sid)
-        call = await self._existing(session, call_id)
-        if isinstance(answer, CarrierCall):
-            await self._processor.adopt(session, call, answer.call_sid)
-            return call
-        if CallState(call.state) is not CallState.DIALING:
-            return call
-        facts = repository.facts_of(call)
-        if answer.is_unclear:
-            repository.store_facts(call, moved(facts, CallState.UNKNOWN, at=self._clock()))
-            return call
-        outcome = Outcome.INVALID_NUMBER if answer.kind == "invalid_number" else Outcome.CARRIER_FAILED
-        repository.store_facts(call, moved(facts, CallState.FAILED, at=self._clock(), outcome=outcome))
-        call.error_code, call.error = answer.code, str(answer)[:500]
-        await spending.settle(session, call, CallPolicy())
-        return call
+    async def place_admitted(
+        self, call_id: UUID, *, calls_per_second: float | None = None, fence: Fence | None = None
+    ) -> CallRow:
+        """Ask the carrier for a call of a campaign, as `CallPlacing.place_admitted`."""
+        return await self._placing.place_admitted(call_id, calls_per_second=calls_per_second, fence=fence)
 
     async def _existing(self, session: AsyncSession, call_id: UUID) -> CallRow:
         call = await repository.locked(session, call_id)
@@ -301,9 +238,9 @@ class CallService:
         return call
 
     async def _void(self, session: AsyncSession, call: CallRow) -> None:
-        facts = moved(repository.facts_of(call), CallState.VOID, at=self._clock(), outcome=Outcome.CANCELLED)
-        repository.store_facts(call, facts)
-        await spending.settle(session, call, CallPolicy())
+        before = repository.facts_of(call)
+        after = moved(before, CallState.VOID, at=self._clock(), outcome=Outcome.CANCELLED)
+        await self._processor.store(session, call, before, after)
 
     async def transfer(self, principal: Principal, call_id: UUID, target: str, *, briefing: str = "") -> CallRow:
         """Connect a live call's caller to `target`; the agent's part is over. The caller is told, then it rings.

@@ -140,7 +140,7 @@ async def test_calls_are_begun_no_faster_than_the_account_allows(rest: tuple[Res
             await service.create_call(REQUEST)
 
     assert len(double.asked) == 6
-    assert 1.5 < waited.value.delay_s <= 2.0
+    assert 1.7 < waited.value.delay_s <= 2.2  # a tenth more than the rate has it
 
 
 class _Waited(Exception):

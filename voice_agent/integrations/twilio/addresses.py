@@ -13,7 +13,7 @@ CALL_PATH = "/twilio/calls"
 
 
 class TwilioAddresses:
-    """The public addresses; implements `calls.service.CallAddresses`."""
+    """The public addresses; implements `calls.ports.CallAddresses`."""
 
     def __init__(self, public_base_url: str) -> None:
         self._base_url = public_base_url.rstrip("/")

@@ -10,7 +10,6 @@ asynchronous client (seen in 9.13), so every request runs under `asyncio.timeout
 """
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
@@ -26,10 +25,10 @@ from twilio.http.response import Response
 from twilio.rest import Client
 
 from voice_agent.calls.ports import CallRequest, CarrierCall, CarrierRecording, Language, TransferRequest
+from voice_agent.calls.turns import DialTurns
 from voice_agent.errors import CarrierError
 from voice_agent.integrations.twilio import twiml
 from voice_agent.settings import TwilioSettings
-from voice_agent.storage.cache import TokenBuckets
 
 log = structlog.get_logger(__name__)
 
@@ -87,10 +86,7 @@ class TwilioService:
         self._settings = settings
         self._timeout_s = timeout_s
         self._sleep = sleep
-        # As many at once as a second allows, then evenly; at least one.
-        self._burst = max(1, int(settings.calls_per_second))
-        self._window_s = self._burst / settings.calls_per_second
-        self._pace = TokenBuckets(time.monotonic)
+        self._turns = DialTurns(sleep=sleep)
         self._http: AsyncTwilioHttpClient | None = None
         self._client: Any = None
 
@@ -151,7 +147,8 @@ class TwilioService:
             )
             return created
 
-        await self._wait_for_turn()
+        # Twilio queues what comes faster, for up to a day.
+        await self._turns.wait("calls", self._settings.calls_per_second)
         return _call(await self._patiently(post, repeat=_was_not_processed))
 
     async def fetch_call(self, call_sid: str) -> CarrierCall:
@@ -264,11 +261,6 @@ class TwilioService:
                 raise
 
     # --- requests ---------------------------------------------------------------------------------------------
-    async def _wait_for_turn(self) -> None:
-        """Wait until another call may be begun: Twilio queues what comes faster, for up to a day."""
-        while (wait_s := self._pace.take("calls", limit=self._burst, window_s=self._window_s)) > 0:
-            await self._sleep(wait_s)
-
     async def _patiently(self, request: Callable[[], Awaitable[Any]], *, repeat: Callable[[CarrierError], bool]) -> Any:
         for delay_s in _RETRY_DELAYS_S:
             try:
