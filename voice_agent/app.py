@@ -42,6 +42,8 @@ from voice_agent.calls.reconciler import Reconciler
 from voice_agent.calls.routes import calls_router
 from voice_agent.calls.service import CallPorts, CallService
 from voice_agent.calls.spool import Spool
+from voice_agent.campaigns.assembly import CampaignPorts, CampaignServices
+from voice_agent.campaigns.routes import campaigns_router
 from voice_agent.compliance.packs import load_packs, zones_of_region
 from voice_agent.compliance.routes import compliance_router
 from voice_agent.compliance.service import ComplianceService
@@ -167,6 +169,8 @@ class Server:
             default_policy=policy,
             clock=_now,
         )
+        self.campaigns = campaign_services(settings, self.database, self.jobs, self.compliance, self.call_service)
+        self.campaigns.register(self.jobs)
         background = Background(self.database, self.call_service, self.storage, recordings, settings.server.data_dir)
         background.register(self.jobs)
         signature = WebhookSignature(settings.twilio.auth_token.get_secret_value(), base_url)
@@ -273,6 +277,22 @@ def contact_imports(
     return Imports(ports, data_dir=settings.server.data_dir, rules=rules, clock=_now)
 
 
+def campaign_services(
+    settings: Settings, database: Database, jobs: Jobs, compliance: ComplianceService, calls: CallService
+) -> CampaignServices:
+    """Return what campaigns are served by."""
+    ports = CampaignPorts(
+        database=database,
+        jobs=jobs,
+        compliance=compliance,
+        lists=ContactListService(database, ListFilling(database, jobs, _now), _now),
+        calls=calls,
+        policy=calls.policy,
+        missing_settings=() if settings.twilio.has_token else ("TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN"),
+    )
+    return CampaignServices.over(ports, _now)
+
+
 def new_worker_id(settings: Settings) -> str:
     """Return the name of this run of this process, unlike any other."""
     return f"{settings.jobs.slot}-{secrets.token_hex(6)}"
@@ -327,6 +347,7 @@ def create_app(settings: Settings, base_url: str) -> FastAPI:
     app.include_router(contacts_router(server.contacts, server.gate, transactions))
     app.include_router(lists_router(server.lists, server.contacts.contacts, server.gate, transactions))
     app.include_router(imports_router(server.imports.importer, server.imports.templates, server.gate, transactions))
+    app.include_router(campaigns_router(server.campaigns, server.gate, transactions))
     app.include_router(compliance_router(server.compliance, server.gate, transactions, clock=_now))
     app.include_router(files_router(server.storage, server.links))
     app.include_router(live_router(SocketGate(server.gate), server.bus))

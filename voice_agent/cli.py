@@ -138,6 +138,48 @@ def export_contacts(
     )
 
 
+campaigns_app = typer.Typer(no_args_is_help=True, help="Campaigns: how they stand; start, pause and stop them.")
+app.add_typer(campaigns_app, name="campaigns")
+
+CampaignName = Annotated[str, typer.Argument(metavar="CAMPAIGN", help="Its name or its key.")]
+Reason = Annotated[str, typer.Option(help="Why; it is kept in the campaign's log.")]
+
+
+@campaigns_app.command("list")
+def list_campaigns() -> None:
+    """List the campaigns of the first organisation, newest first."""
+    typer.echo(asyncio.run(_load("campaigns.commands").list_campaigns(load_settings())))
+
+
+@campaigns_app.command("show")
+def show_campaign(campaign: CampaignName) -> None:
+    """Show how a campaign stands, what was found before its launch, and the end of its log."""
+    typer.echo(asyncio.run(_load("campaigns.commands").show(load_settings(), campaign)))
+
+
+@campaigns_app.command("start")
+def start_campaign(campaign: CampaignName) -> None:
+    """Begin to dial, or dial on after a pause or a hold."""
+    typer.echo(asyncio.run(_load("campaigns.commands").start(load_settings(), campaign)))
+
+
+@campaigns_app.command("pause")
+def pause_campaign(campaign: CampaignName, reason: Reason = "") -> None:
+    """Place no new calls; live ones go on."""
+    typer.echo(asyncio.run(_load("campaigns.commands").pause(load_settings(), campaign, reason)))
+
+
+@campaigns_app.command("stop")
+def stop_campaign(
+    campaign: CampaignName,
+    reason: Reason = "",
+    emergency: Annotated[bool, typer.Option("--emergency", help="Hang up live calls, too.")] = False,
+) -> None:
+    """Place no new calls, ever."""
+    commands = _load("campaigns.commands")
+    typer.echo(asyncio.run(commands.stop(load_settings(), campaign, reason, is_emergency=emergency)))
+
+
 @app.command()
 def suppress(
     number: Annotated[str, typer.Argument(help="With + and country code.")],

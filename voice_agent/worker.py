@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from voice_agent.agents.files import load_agent
 from voice_agent.agents.numbers import NumberService
 from voice_agent.agents.service import AgentService
-from voice_agent.app import call_policy, carrier_recordings, contact_imports, file_storage
+from voice_agent.app import call_policy, campaign_services, carrier_recordings, contact_imports, file_storage
 from voice_agent.background import Background
 from voice_agent.calls.processor import CallProcessor
 from voice_agent.calls.service import CallPorts, CallService
@@ -56,6 +56,7 @@ def handlers(settings: Settings) -> Register:
             ContactServices.over(database, jobs, compliance, _now).register(jobs)
             ListFilling(database, jobs, _now).register(jobs)
             contact_imports(settings, database, storage, jobs, compliance).upkeep.register(jobs)
+            campaign_services(settings, database, jobs, compliance, calls).register(jobs)
             Background(database, calls, storage, recordings, settings.server.data_dir).register(jobs)
             yield
             await processor.close()

@@ -68,6 +68,12 @@ async def _populated(url: URL, folder: Path) -> Populated:
             kept = (await world.ask("POST", "/import-templates", headers, template)).json()
             await world.ask("POST", "/suppressions", headers, {"numbers": ["+34612345670"]})
             (suppressed,) = (await world.ask("GET", "/suppressions", headers)).json()["items"]
+            plan = {"purpose": "service", "audience": {}, "variants": [{"agent_id": agent["id"]}]}
+            campaign = (await world.ask("POST", "/campaigns", headers, {"name": "Spring", "plan": plan})).json()
+            joined = {"contacts": [contact["id"]]}
+            await world.ask("POST", f"/campaigns/{campaign['id']}/contacts", headers, joined)
+            word = {"key": "sold", "label": "Sold"}
+            disposition = (await world.ask("POST", "/dispositions", headers, word)).json()
             async with database.write() as session:
                 await world.agents.edit(session, owner, UUID(agent["id"]), load_agent(), note="a draft")
     finally:
@@ -75,8 +81,10 @@ async def _populated(url: URL, folder: Path) -> Populated:
     keys = {
         "agent_id": agent["id"],
         "call_id": str(call),
+        "campaign_id": campaign["id"],
         "change_set_id": change_set["id"],
         "contact_id": contact["id"],
+        "disposition_id": disposition["id"],
         "field_id": field["id"],
         "tag_id": contact["tags"][0]["id"],
         "import_id": started["id"],

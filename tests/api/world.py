@@ -26,6 +26,8 @@ from voice_agent.calls.holder import Command
 from voice_agent.calls.processor import CallProcessor
 from voice_agent.calls.routes import calls_router
 from voice_agent.calls.service import CallPorts, CallService
+from voice_agent.campaigns.assembly import CampaignPorts, CampaignServices
+from voice_agent.campaigns.routes import campaigns_router
 from voice_agent.compliance.packs import built_in, zones_of_region
 from voice_agent.compliance.routes import compliance_router
 from voice_agent.compliance.service import ComplianceService
@@ -131,6 +133,17 @@ class ApiWorld:
             zones_of_region=zones_of_region,
         )
         self.imports = Imports(ports, data_dir=folder / "data", rules=FetchRules(), clock=now)
+        self.campaigns = CampaignServices.over(
+            CampaignPorts(
+                database=database,
+                jobs=JobOutbox(),
+                compliance=self.compliance,
+                lists=self.lists,
+                calls=self.calls,
+                policy=self.calls.policy,
+            ),
+            now,
+        )
         transactions = Transactions(database)
         self.app = FastAPI()
         install_error_handlers(self.app)
@@ -142,6 +155,7 @@ class ApiWorld:
         self.app.include_router(contacts_router(self.contacts, self.gate, transactions))
         self.app.include_router(lists_router(self.lists, self.contacts.contacts, self.gate, transactions))
         self.app.include_router(imports_router(self.imports.importer, self.imports.templates, self.gate, transactions))
+        self.app.include_router(campaigns_router(self.campaigns, self.gate, transactions))
         self.app.include_router(compliance_router(self.compliance, self.gate, transactions, clock=now))
         self.app.include_router(files_router(self.storage, links))
         self.sound = folder / "sound.wav"

@@ -3,7 +3,7 @@
 Admission and settling have statements of their own; what fills an audience is `audience`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -292,10 +292,20 @@ async def active_calls(session: AsyncSession, campaign: CampaignRow) -> Sequence
 
 
 async def calls_page(
-    session: AsyncSession, campaign: CampaignRow, wanted: Clause, *, before: Place | None, limit: int
+    session: AsyncSession,
+    campaign: CampaignRow,
+    outcomes: Collection[Outcome] = (),
+    *,
+    campaign_contact_id: UUID | None = None,
+    before: Place | None,
+    limit: int,
 ) -> Sequence[CallRow]:
-    """Return the attempts of a campaign, newest first."""
-    query = select(CallRow).where(CallRow.campaign_id == campaign.id, wanted)
+    """Return the attempts of a campaign, or of one of its contacts, newest first."""
+    query = select(CallRow).where(CallRow.campaign_id == campaign.id)
+    if outcomes:
+        query = query.where(CallRow.outcome.in_([outcome.value for outcome in outcomes]))
+    if campaign_contact_id is not None:
+        query = query.where(CallRow.campaign_contact_id == campaign_contact_id)
     return await _newest_first(session, query, CallRow, before, limit)
 
 
