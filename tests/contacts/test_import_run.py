@@ -12,7 +12,6 @@ from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tests.contacts.import_world import CONTEXT, LAST, ImportWorld, csv_of
-from tests.contracts.eventually import eventually
 from tests.servers.postgres import PostgresServer
 from voice_agent.contacts import import_repository, import_run
 from voice_agent.contacts.import_chunk import ChunkContext, Overtaken, Piece
@@ -264,27 +263,28 @@ async def test_a_database_that_is_away_for_a_while_is_waited_for(
 ) -> None:
     monkeypatch.setattr(import_run, "PAUSE_S", 0.05)
     database = Database(postgres.fresh_database())
+    world = await ImportWorld(database, tmp_path).open()
+    stops = Stops(world, monkeypatch)
+    stopped = asyncio.Event()
+
+    async def stop() -> None:
+        await asyncio.to_thread(postgres.stop)
+        stopped.set()
+
+    stops.before[2] = stop
+    row = await world.uploaded(csv_of(1_200))
+    running = asyncio.create_task(world.run.run(await world.start(row), CONTEXT))
+    await stopped.wait()
     try:
-        world = await ImportWorld(database, tmp_path).open()
-        stops = Stops(world, monkeypatch)
-
-        async def stop() -> None:
-            await asyncio.to_thread(postgres.stop)
-
-        stops.before[2] = stop
-        row = await world.uploaded(csv_of(1_200))
-        running = asyncio.create_task(world.run.run(await world.start(row), CONTEXT))
-        await eventually(lambda: len(stops.pieces) >= 2)
         await asyncio.sleep(0.5)
         assert not running.done()
-        await asyncio.to_thread(postgres.start)
-        await running
-        row = await world.reread(row)
-        assert (row.state, row.cursor, counts_of(row).created) == ("done", 1_200, 1_200)
-        assert len(await world.contacts()) == 1_200
     finally:
         await asyncio.to_thread(postgres.start)
-        await database.close()
+    await running
+    row = await world.reread(row)
+    assert (row.state, row.cursor, counts_of(row).created) == ("done", 1_200, 1_200)
+    assert len(await world.contacts()) == 1_200
+    await database.close()
 
 
 async def test_a_commit_whose_answer_was_lost_is_not_done_twice(
