@@ -2,7 +2,8 @@
 
 The contacts are made up and copied into a real Postgres of its own: names as often as names are, cities and tags that a
 third, one in fifty and one in ten thousand have, numbers that are all different. Each kind of query is asked many
-times, most with another value each time. The floor is what any page costs: fifty rows fetched by their keys.
+times, most with another value each time. The floor is what any page costs: fifty rows fetched by their keys. Postgres
+has 1 GB of buffers, in which the contacts and their indexes (0.9 GB) are while they are searched.
 """
 
 import argparse
@@ -250,7 +251,7 @@ def main() -> None:
     command_line.add_argument("--contacts", type=int, default=CONTACTS)
     command_line.add_argument("--seed", type=int, default=1)
     options = command_line.parse_args()
-    postgres = PostgresServer()
+    postgres = PostgresServer(shared_buffers="1GB")
     try:
         postgres.start()
         figures = uvloop.run(run(options, postgres))

@@ -32,7 +32,9 @@ TEMPLATE = "migrated"
 class PostgresServer:
     """One server. `stop` and `start` may follow each other: its content stays until `remove`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, shared_buffers: str = "64MB") -> None:
+        """`shared_buffers` is what it keeps in memory, in Postgres' words."""
+        self._shared_buffers = shared_buffers
         self._folder = Path(tempfile.mkdtemp(prefix="voice-agent-postgres-", dir="/tmp"))
         self._user = "nobody" if os.getuid() == 0 else None
         self._binaries = self._reachable_binaries()
@@ -84,7 +86,7 @@ class PostgresServer:
         """Start it and wait until it answers."""
         options = {
             "port": self.port, "listen_addresses": "127.0.0.1", "unix_socket_directories": "", "fsync": "off",
-            "max_connections": 200, "shared_buffers": "64MB",
+            "max_connections": 200, "shared_buffers": self._shared_buffers,
         }  # fmt: skip
         arguments = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
         self._process = subprocess.Popen(

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, String, UniqueConstraint, text
+from sqlalchemy import BigInteger, ForeignKey, Index, PrimaryKeyConstraint, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from voice_agent.storage.tables.columns import (
@@ -172,6 +172,8 @@ class ContactTagRow(Row):
 
     __tablename__ = "contact_tag"
     __table_args__ = (
+        # With the organisation in it, who has a tag is told by the index alone.
+        PrimaryKeyConstraint("tag_id", "contact_id", postgresql_include=["org_id"]),
         Index("ix_contact_tag_contact_id", "contact_id"),
         Index("ix_contact_tag_added_in", "added_in", sqlite_where=_WAS_ADDED_IN, postgresql_where=_WAS_ADDED_IN),
     )
@@ -226,6 +228,7 @@ class ListMemberRow(Row):
 
     __tablename__ = "list_member"
     __table_args__ = (
+        PrimaryKeyConstraint("list_id", "contact_id", postgresql_include=["org_id"]),
         Index("ix_list_member_contact_id", "contact_id"),
         Index("ix_list_member_added_in", "added_in", sqlite_where=_WAS_ADDED_IN, postgresql_where=_WAS_ADDED_IN),
     )

@@ -332,7 +332,7 @@ def upgrade() -> None:
             ["contact_id"], ["contact.id"], name=op.f("fk_contact_tag_contact_id_contact"), ondelete="CASCADE"
         ),
         sa.ForeignKeyConstraint(["tag_id"], ["tag.id"], name=op.f("fk_contact_tag_tag_id_tag"), ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("tag_id", "contact_id", name=op.f("pk_contact_tag")),
+        sa.PrimaryKeyConstraint("tag_id", "contact_id", name=op.f("pk_contact_tag"), postgresql_include=["org_id"]),
     )
     with op.batch_alter_table("contact_tag", schema=None) as batch_op:
         batch_op.create_index(
@@ -382,7 +382,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(
             ["list_id"], ["contact_list.id"], name=op.f("fk_list_member_list_id_contact_list"), ondelete="CASCADE"
         ),
-        sa.PrimaryKeyConstraint("list_id", "contact_id", name=op.f("pk_list_member")),
+        sa.PrimaryKeyConstraint("list_id", "contact_id", name=op.f("pk_list_member"), postgresql_include=["org_id"]),
     )
     with op.batch_alter_table("list_member", schema=None) as batch_op:
         batch_op.create_index(
