@@ -15,3 +15,8 @@ def test_an_organisation_s_own_limits_take_the_place_of_the_installation_s() -> 
 def test_what_nobody_limits_has_room() -> None:
     assert Limits().organisation({}, 5_000).limit is None
     assert Limits(max_calls=80).everything(100).room == 0
+
+
+def test_what_is_kept_free_for_people_who_call_us_is_rounded_up() -> None:
+    assert Limits(max_calls=11, inbound_share=0.2).kept_free == 3
+    assert Limits(max_calls=11, inbound_share=0.0).kept_free == 0

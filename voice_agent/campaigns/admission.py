@@ -33,7 +33,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from voice_agent.calls import spending
 from voice_agent.calls.model import CallState
 from voice_agent.calls.policy import CallPolicy
-from voice_agent.calls.service import TIME_LIMIT_MARGIN_S
 from voice_agent.campaigns import claim, repository
 from voice_agent.campaigns.caller_numbers import Destination, NumberUse, choose
 from voice_agent.campaigns.calling_hours import zone_of
@@ -221,10 +220,9 @@ class _Desk(msgspec.Struct, kw_only=True):
     def room(self) -> int:
         """Return how many calls the caps allow now."""
         everything = self.limits.everything(self.active.all)
-        kept_free = -int(-self.limits.max_calls * self.limits.inbound_share // 1)
         organisation = self.limits.organisation(self.settings, self.active.by_organisation[self.row.org_id])
         campaign = Scope(limit=self.plan.pacing.max_calls, active=self.active.by_campaign[self.row.id])
-        room = min(everything.room - kept_free, organisation.room, campaign.room)
+        room = min(everything.room - self.limits.kept_free, organisation.room, campaign.room)
         if self.plan.ends_at is not None and self.now >= self.plan.ends_at:
             return 0
         return max(0, int(room)) if self.voices else 0
@@ -241,15 +239,14 @@ class _Desk(msgspec.Struct, kw_only=True):
         in_use = self.active.by_agent[voice.agent_id] + self.by_agent.get(voice.agent_id, 0)
         if self.limits.agent(self.settings, in_use).room < 1:
             return Later(at=self.now + SOON, reason="agents_full: the agent has as many calls as it may")
-        limit_s = int(voice.definition.limits.duration_s) + TIME_LIMIT_MARGIN_S
-        amount = self.policy.reservation(limit_s)
+        amount = self.policy.reservation(voice.time_limit_s)
         if (short := self._short_of(amount)) is not None:
             return short
         number = self._number(contact, callee, voice, compliance)
         if number is None:
             return Later(at=self.now + SOON, reason="numbers_full: no number can be shown to them now")
         call = self._call(contact, callee, voice, compliance)
-        call.from_number, call.time_limit_s, call.variables = number.e164, limit_s, told
+        call.from_number, call.time_limit_s, call.variables = number.e164, voice.time_limit_s, told
         call.machine_message = _filled(call.machine_message, {**contact.variables, **voice.variant.variables})
         self.reserved[call.id] = amount
         self.by_agent[voice.agent_id] = self.by_agent.get(voice.agent_id, 0) + 1

@@ -30,7 +30,7 @@ from voice_agent.storage.tables import (
 )
 
 # As the partial indexes have it, word for word: a planner that does not know the values must recognise it.
-_IS_WAITING: ColumnElement[bool] = literal_column("campaign_contact.state IN ('due','cooldown')")
+WAITING: ColumnElement[bool] = literal_column("campaign_contact.state IN ('due','cooldown')")
 _IS_ACTIVE: ColumnElement[bool] = literal_column(
     "call.state IN ('intent','dialing','unknown','accepted','ringing','in_progress')"
 )
@@ -67,11 +67,11 @@ async def due_by_rank(session: AsyncSession, campaign_id: UUID, now: datetime, l
 def _ranks(campaign_id: UUID) -> Any:
     """Return every rank of a campaign's waiting contacts, the lowest first; the last row may be NULL."""
     row = CampaignContactRow
-    first = select(func.min(row.rank).label("rank")).where(row.campaign_id == campaign_id, _IS_WAITING)
+    first = select(func.min(row.rank).label("rank")).where(row.campaign_id == campaign_id, WAITING)
     ranks = first.cte("ranks", recursive=True)
     following = (
         select(func.min(row.rank))
-        .where(row.campaign_id == campaign_id, _IS_WAITING, row.rank > ranks.c.rank)
+        .where(row.campaign_id == campaign_id, WAITING, row.rank > ranks.c.rank)
         .correlate(ranks)
         .scalar_subquery()
     )
@@ -79,7 +79,7 @@ def _ranks(campaign_id: UUID) -> Any:
 
 
 def _due(campaign_id: UUID, now: datetime) -> tuple[ColumnElement[bool], ...]:
-    return (CampaignContactRow.campaign_id == campaign_id, _IS_WAITING, CampaignContactRow.next_attempt_at <= now)
+    return (CampaignContactRow.campaign_id == campaign_id, WAITING, CampaignContactRow.next_attempt_at <= now)
 
 
 async def claim(session: AsyncSession, campaign_id: UUID, now: datetime, limit: int) -> Sequence[CampaignContactRow]:

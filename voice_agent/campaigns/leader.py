@@ -37,7 +37,7 @@ class Leader:
         self._owner = owner
         self._clock = clock
         self._fencing: int | None = None
-        self._renew_at: datetime | None = None
+        self._renewed_at: datetime | None = None
 
     @property
     def fencing(self) -> int | None:
@@ -50,13 +50,15 @@ class Leader:
         Raises DatabaseUnavailable.
         """
         now = self._clock()
-        if self._fencing is not None and self._renew_at is not None and now < self._renew_at:
+        # A clock that was set back must not keep anybody from renewing.
+        is_fresh = self._renewed_at is not None and timedelta() <= now - self._renewed_at < timedelta(seconds=RENEW_S)
+        if self._fencing is not None and is_fresh:
             return True
         async with self._database.write() as session:
             fencing = await self._claim(session, now)
         if fencing != self._fencing:
             log.info("leader_changed", name=self._name, owner=self._owner, fencing=fencing)
-        self._fencing, self._renew_at = fencing, now + timedelta(seconds=RENEW_S)
+        self._fencing, self._renewed_at = fencing, now
         return fencing is not None
 
     async def _claim(self, session: AsyncSession, now: datetime) -> int | None:

@@ -4,6 +4,7 @@ The same figures decide when places are planned (`pacing`), when they are taken 
 why nobody is called (`why`).
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,6 +28,11 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     agent_calls: int | None = None
     calls_per_second: float = 1.0
     """What the carrier's account allows."""
+
+    @property
+    def kept_free(self) -> int:
+        """Calls that are left free for people who call us."""
+        return math.ceil(self.max_calls * self.inbound_share)
 
     def everything(self, active: int) -> Scope:
         """Return the scope of all calls."""

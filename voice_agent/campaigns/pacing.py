@@ -114,8 +114,8 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
     everything: Scope
     """Every call of the installation."""
 
-    inbound_share: float = 0.0
-    """Of its limit, what campaigns leave free for people who call us."""
+    kept_free: int = 0
+    """Of these, what campaigns leave free for people who call us."""
 
     calls_per_second: float
     """What the carrier's account allows."""
@@ -159,9 +159,7 @@ class _Round:
     def __init__(self, claimants: Sequence[Claimant], ground: Ground, turns: Turns) -> None:
         self._claimants = claimants
         self._ground = ground
-        everything = ground.everything
-        reserve = 0 if everything.limit is None else math.ceil(everything.limit * ground.inbound_share)
-        self._everything = max(0.0, everything.room - reserve)
+        self._everything = max(0.0, ground.everything.room - ground.kept_free)
         self._carrier = _ahead(ground.calls_per_second) - ground.starting
         self._organisations = {key: scope.room for key, scope in ground.organisations.items()}
         self._agents = {key: scope.room for key, scope in ground.agents.items()}

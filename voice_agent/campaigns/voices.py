@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from voice_agent.agents import repository as agents
 from voice_agent.agents.documents import definition_of
 from voice_agent.agents.model import AgentDefinition, values_for
+from voice_agent.calls.service import TIME_LIMIT_MARGIN_S
 from voice_agent.campaigns.plan import Plan, Variant
 from voice_agent.errors import AgentDefinitionError
 
@@ -20,6 +21,11 @@ class Voice(msgspec.Struct, frozen=True, kw_only=True):
     agent_id: UUID
     version_id: UUID
     definition: AgentDefinition
+
+    @property
+    def time_limit_s(self) -> int:
+        """After how long the carrier ends a call, in seconds: what may be reserved for it depends on that."""
+        return int(self.definition.limits.duration_s) + TIME_LIMIT_MARGIN_S
 
     def told(self, variables: Mapping[str, str]) -> dict[str, str]:
         """Return what the agent is told of a contact: what it asks for, of what is known.
