@@ -36,12 +36,13 @@ def columns_of(
     now: datetime,
     *,
     zones_of_region: ZonesOfRegion,
+    contact_id: UUID | None = None,
     created_in: UUID | None = None,
     source: str = "api",
 ) -> dict[str, Any]:
-    """Return every column of a new contact's row, its key too. Its further numbers are rows of their own."""
+    """Return every column of a new contact's row, its key too: by default a new one. Further numbers are other rows."""
     columns: dict[str, Any] = {
-        "id": new_id(),
+        "id": contact_id or new_id(),
         "org_id": org_id,
         "source": source,
         "created_in": created_in,

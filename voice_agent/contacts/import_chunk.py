@@ -191,10 +191,10 @@ class ChunkWriter:
                 context.org_id,
                 now,
                 zones_of_region=self._zones_of_region,
+                contact_id=contact.id,
                 created_in=context.import_id,
                 source="import",
             )
-            row["id"] = contact.id
             columns.append(row)
         if len(await repository.insert_many(session, columns)) < len(columns):
             raise Overtaken

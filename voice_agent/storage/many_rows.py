@@ -2,7 +2,8 @@
 
 On Postgres the values travel as one array for each column and are unnested there: the statement is the same for any
 number of rows, so it is prepared once, and no limit of parameters is near. SQLite gets its rows one after another by
-one prepared statement, which is what it does best. Nothing here commits.
+one prepared statement, which is what it does best; what is inserted goes to the driver itself, a column converted at a
+time, because SQLAlchemy's own way takes four times as long as SQLite (`bench.contacts_import`). Nothing here commits.
 """
 
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from sqlalchemy import (
     JSON,
     Column,
     ColumnElement,
+    Dialect,
     Select,
     String,
     Table,
@@ -24,9 +26,9 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy import cast as sql_cast
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from voice_agent.storage.tables import Row
 
@@ -59,8 +61,37 @@ async def insert_rows(session: AsyncSession, kind: type[Row], rows: Sequence[Val
     if is_postgres(session):
         many = postgresql.insert(table).from_select(names, _unnested(table, names, rows), include_defaults=False)
         return (await connection.execute(many.on_conflict_do_nothing())).rowcount
-    one = sqlite.insert(table).values({name: bindparam(name) for name in names})
-    return (await connection.execute(one.on_conflict_do_nothing(), list(rows))).rowcount
+    return await _insert_into_sqlite(connection, table, names, rows)
+
+
+async def _insert_into_sqlite(
+    connection: AsyncConnection, table: Table, names: Sequence[str], rows: Sequence[Values]
+) -> int:
+    columns = [_converted(table.c[name], [row[name] for row in rows], connection.dialect) for name in names]
+    quote = connection.dialect.identifier_preparer.quote
+    # Only names of our own tables are in the text.
+    statement = (
+        f"INSERT INTO {quote(table.name)} ({', '.join(map(quote, names))}) "  # noqa: S608
+        f"VALUES ({', '.join('?' * len(names))}) ON CONFLICT DO NOTHING"
+    )
+    driver: Any = (await connection.get_raw_connection()).driver_connection
+    async with driver.executemany(statement, list(zip(*columns, strict=True))) as cursor:
+        return int(cursor.rowcount)
+
+
+def _converted(column: Column[Any], values: list[Any], dialect: Dialect) -> list[Any]:
+    """Return a column's values as SQLite keeps them."""
+    if isinstance(column.type, JSON):
+        return [None if value is None else msgspec.json.encode(value).decode() for value in values]
+    convert = column.type.dialect_impl(dialect).bind_processor(dialect)
+    if convert is None:
+        return values
+    first = values[0]
+    if all(
+        value is first for value in values
+    ):  # as the organisation of all rows is, and the moment at which they are made
+        return [convert(first)] * len(values)
+    return list(map(convert, values))
 
 
 async def update_rows(session: AsyncSession, kind: type[Row], rows: Sequence[Values], *, keys: Sequence[str]) -> None:
