@@ -87,9 +87,8 @@ def _converted(column: Column[Any], values: list[Any], dialect: Dialect) -> list
     if convert is None:
         return values
     first = values[0]
-    if all(
-        value is first for value in values
-    ):  # as the organisation of all rows is, and the moment at which they are made
+    # As the organisation of all rows is, and the moment at which they are made.
+    if all(value is first for value in values):
         return [convert(first)] * len(values)
     return list(map(convert, values))
 
