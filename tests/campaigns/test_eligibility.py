@@ -100,6 +100,7 @@ def test_who_is_called_later(said: dict[str, Any], wait: timedelta, code: str) -
 
 def test_who_asked_for_the_call_waits_for_no_gap() -> None:
     assert isinstance(answer(past=[a_call(10)], is_callback=True), Go)
+    assert isinstance(answer(attempts=8, is_callback=True), Go)
 
 
 def test_an_ended_suppression_says_nothing() -> None:

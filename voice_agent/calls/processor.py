@@ -16,7 +16,7 @@ Source: campaigns.md 4.4 steps 7 and 9; reliability.md F20-F22.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import datetime
 from typing import Any, Literal, Protocol
 from uuid import UUID
@@ -94,6 +94,12 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
 
 OnRecording = Callable[[AsyncSession, CallRow, CarrierRecording], Awaitable[None]]
 
+Follower = Callable[[AsyncSession, CallRow], Awaitable[None]]
+"""Brings what depends on a call in step with it: a locked call, each time that its facts have changed."""
+
+SUPERSEDED = "superseded"
+"""`end_reason` of a call that was taken for none, while another one to the same person goes on."""
+
 
 class CallProcessor:
     """One for the process."""
@@ -121,6 +127,8 @@ class CallProcessor:
         self._on_changed = on_changed
         self._on_ended = on_ended
         self._on_recording = on_recording
+        self.follow: Follower | None = None
+        """Works in each transaction that has changed a call; set where there are campaigns."""
         self._orders: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
@@ -130,6 +138,13 @@ class CallProcessor:
     def announce(self, call: CallRow) -> None:
         """Tell those who watch how a call stands, once that is committed."""
         self._on_changed(call)
+        if call.end_reason == SUPERSEDED:
+            self._order(self._hang_up(call), "hang-up-superseded")
+
+    def _order(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        order = asyncio.create_task(work, name=name)
+        self._orders.add(order)
+        order.add_done_callback(self._orders.discard)
 
     async def take(self, receipt: Receipt) -> CallRow | None:
         """Store and apply a receipt in a transaction of its own; return the call, None where it was parked.
@@ -138,11 +153,9 @@ class CallProcessor:
         """
         call, is_new = await self._database.transact(lambda session: self._stored(session, receipt))
         if call is not None and is_new:
-            self._on_changed(call)
+            self.announce(call)
             if _is_to_be_hung_up(call, receipt):
-                order = asyncio.create_task(self._hang_up(call), name="hang-up-on-machine")
-                self._orders.add(order)
-                order.add_done_callback(self._orders.discard)
+                self._order(self._hang_up(call), "hang-up-on-machine")
         return call
 
     async def _stored(self, session: AsyncSession, receipt: Receipt) -> tuple[CallRow | None, bool]:
@@ -220,7 +233,9 @@ class CallProcessor:
 
     async def store(self, session: AsyncSession, call: CallRow, before: CallFacts, after: CallFacts) -> None:
         """Write a locked call's new facts, with what an end entails where this is it."""
-        repository.store_facts(call, after)
+        if before.is_final and not after.is_final and await repository.is_called_otherwise(session, call):
+            after = self._superseded(call, after)
+        is_new = repository.store_facts(call, after)
         is_ending = after.is_final and not before.is_final
         if is_ending and call.end_reason is None and after.answered_at is not None:
             call.end_reason = "caller_hung_up"
@@ -229,6 +244,17 @@ class CallProcessor:
             await spending.settle(session, call, self._policy)
         if is_ending and self._on_ended is not None:
             await self._on_ended(session, call)
+        if is_new and self.follow is not None:
+            await self.follow(session, call)
+
+    def _superseded(self, call: CallRow, after: CallFacts) -> CallFacts:
+        """Return the facts of a call that is there after all, and has to end: its person is being called again."""
+        log.error("superseded_call_is_hung_up", call_id=str(call.id), call_sid=call.call_sid)
+        call.is_ended_by_us, call.end_reason = True, SUPERSEDED
+        ended_at = after.answered_at or after.ringing_at or after.accepted_at or call.requested_at
+        return msgspec.structs.replace(
+            after, state=CallState.CANCELLED, outcome=Outcome.CANCELLED, ended_at=after.ended_at or ended_at
+        )
 
     async def change(
         self, call_id: UUID, work: Callable[[AsyncSession, CallRow], Awaitable[bool]], *, call_sid: str = ""

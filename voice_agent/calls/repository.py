@@ -162,6 +162,20 @@ async def active_of_number(session: AsyncSession, org_id: UUID, number: str) -> 
     return (await session.scalars(query)).all()
 
 
+async def is_called_otherwise(session: AsyncSession, call: CallRow) -> bool:
+    """Tell whether another call of the organisation to this number of a campaign's goes on, or may."""
+    if call.campaign_contact_id is None:
+        return False
+    query = select(CallRow.id).where(
+        CallRow.org_id == call.org_id,
+        CallRow.to_number == call.to_number,
+        CallRow.direction == "outbound",
+        CallRow.id != call.id,
+        CallRow.state.in_([state.value for state in ACTIVE]),
+    )
+    return await session.scalar(query.limit(1)) is not None
+
+
 async def take_leases(session: AsyncSession, worker: str, call_sids: Sequence[str], until: datetime) -> None:
     """Say that the worker holds these calls from now on, whoever held them before."""
     if call_sids:

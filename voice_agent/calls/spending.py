@@ -7,13 +7,13 @@ fifty at once cannot together pass what one of them could not. Days are days of 
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from voice_agent.calls import repository
 from voice_agent.calls.policy import MICROS, CallPolicy
 from voice_agent.errors import Conflict
-from voice_agent.storage.tables import CallRow, OrganisationRow, SpendRow
+from voice_agent.storage.tables import CallRow, CampaignRow, OrganisationRow, SpendRow
 
 
 async def reserve(session: AsyncSession, call: CallRow, policy: CallPolicy, *, amount: int, now: datetime) -> None:
@@ -46,14 +46,22 @@ async def settle(session: AsyncSession, call: CallRow, policy: CallPolicy) -> No
     """Replace what was set aside by what the call cost: the carrier's price, else the minutes it lasted.
 
     To be called when a call ends and again when its price comes. A call that was never reserved (an inbound one) is
-    entered with what it cost.
+    entered with what it cost. What a campaign has committed follows in the same transaction.
     """
     cost = call.price if call.price is not None else policy.reservation(call.talk_s or 0)
     row = await session.get(SpendRow, call.id)
     if row is None:
         session.add(SpendRow(call_id=call.id, org_id=call.org_id, at=call.created_at, reserved=0, settled=cost))
-    else:
-        row.settled = cost
+        return
+    freed = (row.reserved if row.settled is None else row.settled) - cost
+    row.settled = cost
+    if row.campaign_id is not None and freed:
+        await session.execute(
+            update(CampaignRow)
+            .where(CampaignRow.id == row.campaign_id, CampaignRow.org_id == row.org_id)
+            .values(committed=CampaignRow.committed - freed)
+            .execution_options(synchronize_session=False)
+        )
 
 
 async def spent_today(session: AsyncSession, org_id: UUID, now: datetime) -> int:

@@ -75,7 +75,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
     is_called_now: bool = False
     is_callback: bool = False
-    """Whether they asked for this call: then the caps of a day and a week hold, the gap between two calls does not."""
+    """Whether they asked for this call: then the caps of a day and a week hold, the gap and the campaign's do not."""
 
 
 def eligibility(candidate: Candidate, plan: Plan, policy: CallPolicy, packs: RulePacks, now: datetime) -> Answer:
@@ -106,7 +106,7 @@ def _refused(candidate: Candidate, plan: Plan, policy: CallPolicy) -> Over | Non
     """Return why somebody is not called, whatever the law and the hour."""
     if not candidate.is_there:
         return Over(state=ContactState.SKIPPED, reason="deleted: the contact has been deleted")
-    if candidate.attempts >= plan.caps.per_campaign:
+    if candidate.attempts >= plan.caps.per_campaign and not candidate.is_callback:
         return Over(state=ContactState.EXHAUSTED, reason="exhausted: called as often as the campaign may")
     try:
         check_destination(candidate.e164, policy)
