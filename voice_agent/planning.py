@@ -15,21 +15,32 @@ from uuid import UUID
 import msgspec
 import phonenumbers
 import structlog
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from voice_agent.agents import repository as agents_repository
 from voice_agent.agents.documents import agent_of
 from voice_agent.agents.files import Agent
-from voice_agent.agents.model import Language, filled, values_for
+from voice_agent.agents.model import AgentDefinition, Language, filled, values_for
+from voice_agent.calls import outcome_rows
 from voice_agent.calls import repository as calls_repository
+from voice_agent.calls.call_tools import CallTools, ToolSubject
+from voice_agent.calls.opt_outs import callee_of
 from voice_agent.calls.session import CallPlan, StoredAs
-from voice_agent.errors import DatabaseUnavailable, VoiceAgentError
+from voice_agent.compliance.model import Callee, Purpose
+from voice_agent.compliance.rule_pack import Duty, RulePacks
+from voice_agent.compliance.rules import duties_of
+from voice_agent.errors import DatabaseUnavailable, InvalidRequest, VoiceAgentError
 from voice_agent.media_stream.protocol import StreamStarted
+from voice_agent.phone_numbers import read_number
+from voice_agent.pipeline.lines import LineBook
 from voice_agent.pipeline.ports import CarrierControl
+from voice_agent.pipeline.tools import Tool
+from voice_agent.pipeline.turn_settings import OnMachine
 from voice_agent.providers import Providers, SharedProviders
 from voice_agent.settings import Settings
 from voice_agent.storage.cache import CacheService
 from voice_agent.storage.database import Database
-from voice_agent.storage.tables import AgentVersionRow
+from voice_agent.storage.tables import AgentVersionRow, CallRow
 
 log = structlog.get_logger(__name__)
 
@@ -49,6 +60,23 @@ MOST_EXPECTED = 200
 """Calls that wait for it; what comes beyond is synthesised when it is answered."""
 
 
+class CallRules(msgspec.Struct, frozen=True, kw_only=True):
+    """What a call has to do beside holding a conversation."""
+
+    hears_opt_out: bool = False
+    disclosure: str = ""
+    """What the law has said first, where the agent brings nothing of its own."""
+
+    on_machine: OnMachine = "continue"
+    machine_message: str = ""
+    awaits_verdict: bool = False
+    answered_by: str = ""
+
+
+UNKNOWN_CALL = CallRules(hears_opt_out=True)
+"""Of a call that the database does not know, or cannot tell of: an opt-out of one is kept until it can."""
+
+
 class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     """Who holds a call, and with which values."""
 
@@ -60,6 +88,9 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     variables: dict[str, str]
     country: str = ""
     """ISO 3166 code of whom the agent talks to; empty where it is not known."""
+
+    rules: CallRules
+    subject: ToolSubject
 
 
 class _Ready(msgspec.Struct):
@@ -160,14 +191,21 @@ class CallPlanner:
         database: Database,
         cache: CacheService,
         control: Callable[[str, Language], CarrierControl],
+        *,
+        packs: RulePacks | None = None,
+        tools: CallTools | None = None,
     ) -> None:
         """`control` returns what the call of a SID, in a language, is ended and transferred with.
+
+        `packs` are the laws that are in force, `tools` those tools that know which call they are used in.
 
         Raises SettingsError or AgentDefinitionError for a choice that the default agent cannot be run with.
         """
         self._database = database
         self._control = control
-        self._shared = SharedProviders(settings, cache)
+        self._packs = packs
+        self._tools = tools
+        self._shared = SharedProviders(settings, cache, {} if packs is None else _disclosures(packs))
         self._agents = ReadyAgents(self._shared, default, clock=time.monotonic)
         self._expected: set[asyncio.Task[None]] = set()
         self._at_once = asyncio.Semaphore(EXPECTED_AT_ONCE)
@@ -193,23 +231,49 @@ class CallPlanner:
         """Return what the call of a stream needs. Raises VoiceAgentError where its agent cannot be run."""
         assignment = await self._assignment(started.call_sid)
         ready, variables, country = self._agents.default, {}, ""
+        rules = UNKNOWN_CALL if assignment is None else assignment.rules
         if assignment is not None and assignment.version is not None:
             ready = await self._agents.of(assignment.version)
             variables, country = assignment.variables, assignment.country
         definition, providers = ready.agent.definition, ready.providers
         # What a call was placed with was checked then: one that is answered is held even if a value is missing.
-        use = filled(definition, values_for(definition, variables, is_outbound=False), country=country)
+        use = filled(
+            definition,
+            values_for(definition, variables, is_outbound=False),
+            country=country,
+            disclosure=rules.disclosure,
+        )
         lines = await providers.lines(use)
+        if rules.machine_message:
+            self._foresee(lines, rules.machine_message)
         return CallPlan(
-            settings=providers.turn_settings(use),
+            settings=msgspec.structs.replace(
+                providers.turn_settings(use),
+                hears_opt_out=rules.hears_opt_out or use.hears_opt_out,
+                on_machine=rules.on_machine,
+                machine_message=rules.machine_message,
+                awaits_verdict=rules.awaits_verdict,
+            ),
             speech=lambda: providers.speech(lines),
-            mind=providers.mind(use),
+            mind=providers.mind(use, self._tools_of(use, assignment)),
             control=self._control(started.call_sid, use.language),
             agent=use.name,
             is_recorded=use.recording.enabled,
             is_recording_paused=assignment is not None and assignment.is_recording_paused,
+            answered_by=rules.answered_by,
             stored=None if assignment is None else assignment.stored,
         )
+
+    def _tools_of(self, use: AgentDefinition, assignment: Assignment | None) -> tuple[Tool[Any], ...]:
+        if self._tools is None or assignment is None:
+            return ()
+        return self._tools.of(use.tools, assignment.subject)
+
+    def _foresee(self, lines: LineBook, message: str) -> None:
+        """Have a machine's message synthesised while the machine talks: nobody waits for it yet."""
+        task = asyncio.create_task(lines.prepare([message]), name="machine-message")
+        self._expected.add(task)
+        task.add_done_callback(self._expected.discard)
 
     def expect(self, version: AgentVersionRow, variables: Mapping[str, str]) -> None:
         """A call is about to come: have ready what it needs, so that it waits for nothing. Never raises or waits."""
@@ -243,7 +307,7 @@ class CallPlanner:
             version = None
             if call.agent_version_id is not None:
                 version = await agents_repository.version(session, call.org_id, call.agent_version_id)
-            other = call.to_number if call.direction == "outbound" else call.from_number
+            other = callee_of(call)
             stored = StoredAs(org_id=call.org_id, call_id=call.id)
             return Assignment(
                 stored=stored,
@@ -251,7 +315,59 @@ class CallPlanner:
                 version=version,
                 variables=call.variables,
                 country=country_of(other),
+                rules=self._rules(call, other),
+                subject=await _subject(session, call, other),
             )
+
+    def _rules(self, call: CallRow, number: str) -> CallRules:
+        duties = {} if self._packs is None or call.direction != "outbound" else _duties(self._packs, call, number)
+        lines = duties["disclose_ai"].lines if "disclose_ai" in duties else {}
+        return CallRules(
+            hears_opt_out=call.campaign_id is not None or "opt_out" in duties,
+            disclosure=lines.get(call.language, lines.get("en", "")),
+            on_machine=msgspec.convert(call.on_machine, OnMachine),
+            machine_message=call.machine_message,
+            awaits_verdict=call.machine_detection != "off" and call.answered_by is None,
+            answered_by=call.answered_by or "",
+        )
+
+
+def _duties(packs: RulePacks, call: CallRow, number: str) -> dict[str, Duty]:
+    """Return what the law asks of a call, by key. The number alone says where somebody is: nothing is looked up."""
+    callee = Callee(e164=number, country=country_of(number))
+    found = duties_of(callee, Purpose(call.purpose), call.created_at, packs)
+    return {duty.key: duty for _, duty in found}
+
+
+def _disclosures(packs: RulePacks) -> dict[str, tuple[str, ...]]:
+    """Return every sentence that a law may have said first, by language."""
+    lines: dict[str, dict[str, None]] = {}
+    for pack in (*packs.packs, packs.default):
+        for duty in pack.duties:
+            for language, line in duty.lines.items():
+                lines.setdefault(language, {})[line] = None
+    return {language: tuple(each) for language, each in lines.items()}
+
+
+async def _subject(session: AsyncSession, call: CallRow, number: str) -> ToolSubject:
+    zone = ""
+    if call.campaign_contact_id is not None:
+        zone = await outcome_rows.zone_of(session, call.org_id, call.campaign_contact_id)
+    kinds = await outcome_rows.dispositions(session, call.org_id)
+    return ToolSubject(
+        call_id=call.id,
+        is_of_campaign=call.campaign_id is not None,
+        zone=zone or _zone_of(number),
+        dispositions={each.key: each.label for each in kinds},
+    )
+
+
+def _zone_of(number: str) -> str:
+    """Return a time zone in which a number may be, UTC where nobody knows."""
+    try:
+        return next(iter(read_number(number).zones), "UTC")
+    except InvalidRequest:
+        return "UTC"
 
 
 def country_of(number: str) -> str:

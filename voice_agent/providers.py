@@ -16,6 +16,7 @@ import structlog
 from voice_agent.agents.dialogue import Dialogue
 from voice_agent.agents.files import Agent
 from voice_agent.agents.model import AgentDefinition, filled, values_for
+from voice_agent.calls import call_tools
 from voice_agent.errors import AgentDefinitionError, SettingsError
 from voice_agent.integrations.elevenlabs.service import ElevenLabsService
 from voice_agent.integrations.langchain.chat_models import build_language_model
@@ -49,10 +50,16 @@ log = structlog.get_logger(__name__)
 class SharedProviders:
     """What the calls of all agents share: connections, the models of voice activity, the local voice's thread."""
 
-    def __init__(self, settings: Settings, cache: CacheService) -> None:
-        """`cache` keeps what was synthesised, also for other processes."""
+    def __init__(
+        self, settings: Settings, cache: CacheService, disclosures: Mapping[str, tuple[str, ...]] | None = None
+    ) -> None:
+        """`cache` keeps what was synthesised, also for other processes.
+
+        `disclosures` are sentences that laws may have said in a call, by language: they are synthesised ahead.
+        """
         self.settings = settings
         self.cache = cache
+        self.disclosures = disclosures or {}
         self._exit = AsyncExitStack()
 
     async def open(self) -> None:
@@ -127,7 +134,13 @@ class Providers:
     def _variants(self, values: Mapping[str, str]) -> list[str]:
         definition = self._agent.definition
         countries = ["", *(locale.partition("-")[2] for locale in definition.first_lines)]
-        return [text for country in countries for text in _spoken(filled(definition, values, country=country))]
+        required = ("", *self._shared.disclosures.get(definition.language, ()))
+        return [
+            text
+            for country in countries
+            for line in required
+            for text in _spoken(filled(definition, values, country=country, disclosure=line))
+        ]
 
     def turn_settings(self, definition: AgentDefinition) -> TurnSettings:
         """Return the numbers of one call; `definition` is the agent's with its variables filled in."""
@@ -153,12 +166,15 @@ class Providers:
             lines=lines,
         )
 
-    def mind(self, definition: AgentDefinition) -> Mind:
-        """Return what one call thinks with; `definition` is the agent's with its variables filled in."""
+    def mind(self, definition: AgentDefinition, more: tuple[Tool[Any], ...] = ()) -> Mind:
+        """Return what one call thinks with; `definition` is the agent's with its variables filled in.
+
+        `more` are tools that know which call it is.
+        """
         return Mind(
             llm=self._llm,
             instructions=definition.prompt,
-            tools=ToolRegistry(self._tools),
+            tools=ToolRegistry((*self._tools, *more)),
         )
 
 
@@ -260,10 +276,11 @@ def _tools(agent: Agent) -> tuple[Tool[Any], ...]:
     An entry point is a `Tool`. Raises AgentDefinitionError for a name that nobody offers.
     """
     definition = agent.definition
-    own = [name for name in definition.tools if name in BUILT_IN_TOOLS]
+    named = [name for name in definition.tools if name not in call_tools.NAMES]
+    own = [name for name in named if name in BUILT_IN_TOOLS]
     offered = {point.name: point for point in entry_points(group="voice_agent.tools")}
-    unknown = [name for name in definition.tools if name not in BUILT_IN_TOOLS and name not in offered]
+    unknown = [name for name in named if name not in BUILT_IN_TOOLS and name not in offered]
     if unknown:
         raise AgentDefinitionError(f"{definition.name}: tools: nobody offers {', '.join(unknown)}")
-    installed = tuple(offered[name].load() for name in definition.tools if name in offered and name not in own)
+    installed = tuple(offered[name].load() for name in named if name in offered and name not in own)
     return (*built_in_tools(own, definition.transfer_targets), *installed)

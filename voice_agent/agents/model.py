@@ -106,6 +106,9 @@ class AgentDefinition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     talk over it: it is heard to its end, and what the caller says meanwhile is answered then."""
 
     recording: RecordingRule = msgspec.field(default_factory=RecordingRule)
+    hears_opt_out: bool = False
+    """Whether "do not call me again", or key 9, ends its calls for good. In calls of campaigns, and where the law asks
+    for it, that is so in any case."""
 
     @property
     def endpointing_settings(self) -> EndpointingSettings:
@@ -163,10 +166,13 @@ def values_for(definition: AgentDefinition, given: Mapping[str, str], *, is_outb
     return {name: given.get(name) or variable.default for name, variable in definition.variables.items()}
 
 
-def filled(definition: AgentDefinition, values: Mapping[str, str], *, country: str = "") -> AgentDefinition:
+def filled(
+    definition: AgentDefinition, values: Mapping[str, str], *, country: str = "", disclosure: str = ""
+) -> AgentDefinition:
     """Return the definition as one call uses it: variables filled in, all that must be said first in the disclosure.
 
     `values` has one for every placeholder (`values_for`); `country` is the ISO 3166 code of whom the agent talks to.
+    `disclosure` is what the law has said in the call where the agent brings none of its own.
     """
 
     def fill(text: str) -> str:
@@ -178,7 +184,7 @@ def filled(definition: AgentDefinition, values: Mapping[str, str], *, country: s
     return msgspec.structs.replace(
         definition,
         prompt=fill(definition.prompt),
-        disclosure=fill(_joined(definition.disclosure, consent)),
+        disclosure=fill(_joined(definition.disclosure or disclosure, consent)),
         lines=Lines(
             greeting=fill(greeting.strip()),
             idle_prompts=tuple(map(fill, lines.idle_prompts)),

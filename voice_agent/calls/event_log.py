@@ -9,6 +9,7 @@ A killed process may leave a torn last line: the reader drops it and says so. Tr
 like the recording. `event_writer` writes it.
 """
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -17,7 +18,7 @@ import msgspec
 
 from voice_agent.errors import EventLogError
 from voice_agent.pipeline.actions import Action, AnyAction, Speak
-from voice_agent.pipeline.events import AnyEvent, CallEnded, Event, PlaybackFinished
+from voice_agent.pipeline.events import AnyEvent, CallEnded, Event, PlaybackFinished, PlaybackStarted
 from voice_agent.pipeline.turn_settings import TurnSettings
 
 FORMAT_VERSION = 1
@@ -72,11 +73,26 @@ class EventLog(msgspec.Struct, frozen=True):
     @property
     def disclosed_at(self) -> datetime | None:
         """When the caller had heard the disclosure to its end, by the carrier's mark; None where they have not."""
-        locked = 0
+        return self._heard_at(lambda speak: speak.is_locked)
+
+    @property
+    def message_left_at(self) -> datetime | None:
+        """When a machine had taken all of the message for it; None where it has not."""
+        return self._heard_at(lambda speak: speak.is_message)
+
+    @property
+    def first_audio_at(self) -> datetime | None:
+        """When the agent was first heard."""
+        started = (entry.event.at for entry in self.entries if isinstance(entry.event, PlaybackStarted))
+        return next((self.header.started_at + timedelta(seconds=at) for at in started), None)
+
+    def _heard_at(self, is_meant: Callable[[Speak], bool]) -> datetime | None:
+        """Return when a turn that holds something of a kind was heard to its end, for the first time."""
+        turn = 0
         for entry in self.entries:
-            if isinstance(entry.event, PlaybackFinished) and entry.event.turn == locked:
+            if isinstance(entry.event, PlaybackFinished) and entry.event.turn == turn:
                 return self.header.started_at + timedelta(seconds=entry.event.at)
-            locked = next((each.turn for each in entry.actions if isinstance(each, Speak) and each.is_locked), locked)
+            turn = next((each.turn for each in entry.actions if isinstance(each, Speak) and is_meant(each)), turn)
         return None
 
 

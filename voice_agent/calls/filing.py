@@ -9,8 +9,8 @@ machine takes up what a killed process has left; a lock on the folder keeps the 
 nobody holds it any more:
 
 1. Transcript and timing of its turns are written to the database, from the files of each media stream, or from the
-   event log where the process was killed before it wrote them; and from the log when the caller had heard the
-   disclosure. Twice is once: rows are replaced.
+   event log where the process was killed before it wrote them; and from the log when the agent was first heard, when
+   the disclosure had been, and when a machine had taken its message. Twice is once: rows are replaced.
 2. Each recording is looked at (its outline, its levels), stored and verified; only then the copy on the disk goes.
 3. A mark says that the folder is done.
 
@@ -23,7 +23,7 @@ import asyncio
 import fcntl
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -345,9 +345,15 @@ async def _write_rows(session: AsyncSession, call: CallRow, segments: Sequence[S
         entry.n = n
     session.add_all(entries)
     session.add_all(_turn_rows(call, segments))
-    moments = [row.disclosed_at, *(segment.log.disclosed_at for segment in segments)]
-    # Streams of the same call may have been filed elsewhere: it was disclosed once, and that was the first time.
-    row.disclosed_at = min((moment for moment in moments if moment is not None), default=None)
+    logs = [segment.log for segment in segments]
+    # Streams of the same call may have been filed elsewhere: each happened once, and that was the first time.
+    row.disclosed_at = _first(row.disclosed_at, (log.disclosed_at for log in logs))
+    row.first_audio_at = _first(row.first_audio_at, (log.first_audio_at for log in logs))
+    row.message_left_at = _first(row.message_left_at, (log.message_left_at for log in logs))
+
+
+def _first(known: datetime | None, moments: Iterable[datetime | None]) -> datetime | None:
+    return min((moment for moment in (known, *moments) if moment is not None), default=None)
 
 
 def _entry_row(call: CallRow, entry: AnyEntry, offset_s: float) -> TranscriptEntryRow:

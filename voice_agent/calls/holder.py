@@ -24,7 +24,13 @@ ANSWER_S = 3.0
 _REQUESTS = "holders"
 """The topic that all processes hear. No client can name it: what they watch begins with their organisation."""
 
-Command = Literal["pause_recording", "resume_recording"]
+Answered = Literal[
+    "human", "machine_start", "machine_end_beep", "machine_end_silence", "machine_end_other", "fax", "unknown"
+]
+"""The carrier's verdicts on who answered."""
+
+Command = Literal["pause_recording", "resume_recording"] | Answered
+"""What is to be done; a verdict is to be taken by the call's conversation."""
 
 
 class _Request(msgspec.Struct, frozen=True):

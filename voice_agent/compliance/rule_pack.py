@@ -127,6 +127,9 @@ class Duty(Rule, frozen=True, kw_only=True, forbid_unknown_fields=True):
     forbidden_callers: tuple[str, ...] = ()
     """How numbers begin that must not be shown as the caller's."""
 
+    lines: dict[str, str] = {}
+    """Sentences that fulfil it, by language (ISO 639-1): said where an agent brings none of its own."""
+
 
 class RuleSet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Rules of one country or region."""

@@ -171,8 +171,14 @@ class CallRow(Row):
     machine_message: Mapped[str] = mapped_column(String(1_000), default="")
     """What is said to a machine after its beep."""
 
+    message_left_at: Mapped[Moment | None]
+    """A machine had taken all of it."""
+
     disposition: Mapped[Word | None]
     """What it meant for the business: `DispositionRow.key`."""
+
+    noted: Mapped[Document] = mapped_column(JsonDocument, default=dict)
+    """What the agent wrote down in it: names to text."""
 
     is_opted_out: Mapped[bool] = mapped_column(default=False)
     """Whether the callee asked in it not to be called again."""

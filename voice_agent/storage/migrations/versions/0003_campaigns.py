@@ -367,7 +367,9 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("local_weekday", sa.Integer(), nullable=True))
         batch_op.add_column(sa.Column("local_hour", sa.Integer(), nullable=True))
         batch_op.add_column(sa.Column("machine_message", sa.String(length=1000), nullable=False, server_default=""))
+        batch_op.add_column(sa.Column("message_left_at", Instant(), nullable=True))
         batch_op.add_column(sa.Column("disposition", sa.String(length=40), nullable=True))
+        batch_op.add_column(sa.Column("noted", JsonDocument, nullable=False, server_default="{}"))
         batch_op.add_column(sa.Column("is_opted_out", sa.Boolean(), nullable=False, server_default=sa.false()))
         batch_op.add_column(sa.Column("callback_at", Instant(), nullable=True))
         batch_op.create_index(
