@@ -10,7 +10,6 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import cast, get_args
 
 import structlog
 from fastapi import FastAPI
@@ -29,15 +28,13 @@ from voice_agent.auth.routes import identity_router, sign_in_router
 from voice_agent.auth.service import IdentityService
 from voice_agent.auth.sockets import SocketGate
 from voice_agent.background import Background
-from voice_agent.calls.call_tools import CallTools
 from voice_agent.calls.carrier_recordings import CarrierRecordings
 from voice_agent.calls.filing import CallFiling
-from voice_agent.calls.holder import Answered, CallHolders, Command
+from voice_agent.calls.holder import CallHolders, Command
 from voice_agent.calls.inbox import Inbox
 from voice_agent.calls.ledger import CallLedger
 from voice_agent.calls.live import LiveCalls
 from voice_agent.calls.live_feed import LiveFeed
-from voice_agent.calls.opt_outs import OptOuts
 from voice_agent.calls.policy import MICROS, CallPolicy
 from voice_agent.calls.processor import CallProcessor
 from voice_agent.calls.reception import Reception
@@ -63,7 +60,6 @@ from voice_agent.contacts.lists import ContactListService
 from voice_agent.contacts.ports import JobRequests
 from voice_agent.contacts.routes import ContactServices, contacts_router
 from voice_agent.directory import CallDirectory, found
-from voice_agent.errors import HolderUnreachable
 from voice_agent.heap import Heap
 from voice_agent.integrations.s3.storage import S3Storage
 from voice_agent.integrations.supabase.client import SupabaseClient
@@ -108,9 +104,7 @@ class Server:
         feed = LiveFeed(self.bus)
         worker = new_worker_id(settings)
         self._ledger = CallLedger(self.database, settings.server.data_dir, worker=worker)
-        packs = load_packs(settings.compliance.packs_dir)
-        tools = CallTools(self.database, clock=_now)
-        self._planner = CallPlanner(settings, agent, self.database, self.cache, self._control, packs=packs, tools=tools)
+        self._planner = CallPlanner(settings, agent, self.database, self.cache, self._control)
         # After what refuses settings and agents: its thread has to be closed.
         self._spool = Spool()
         self.calls = LiveCalls(
@@ -141,9 +135,7 @@ class Server:
         )
         self.calls.on_written = self._note_written
         self.jobs = Jobs(self.database, settings.jobs)
-        self.compliance = ComplianceService(packs, clock=_now)
-        self._opt_outs = OptOuts(self.database, self.compliance, settings.server.data_dir / "opt_outs", clock=_now)
-        self.calls.opt_out = self._opt_outs.record
+        self.compliance = ComplianceService(load_packs(settings.compliance.packs_dir), clock=_now)
         self.contacts = ContactServices.over(self.database, self.jobs, self.compliance, _now)
         self.contacts.register(self.jobs)
         filling = ListFilling(self.database, self.jobs, _now)
@@ -163,7 +155,6 @@ class Server:
             on_changed=feed.call_changed,
             on_recording=recordings.note,
         )
-        self._processor.tell_holder = self._tell_holder
         self._reconciler = Reconciler(self.database, self._twilio, self._processor, clock=_now)
         self._inbox = Inbox(self._processor.take, settings.server.data_dir / "inbox")
         self._reception = Reception(self.database, self.calls, self._inbox, clock=_now)
@@ -202,18 +193,7 @@ class Server:
         self._heap.note_end(is_idle=len(self.calls) == 0)
 
     def _obey(self, call_sid: str, command: Command) -> bool:
-        if command in ("pause_recording", "resume_recording"):
-            return self.calls.pause_recording(call_sid, is_paused=command == "pause_recording")
-        return self.calls.note_answered_by(call_sid, command)
-
-    async def _tell_holder(self, call_sid: str, answered_by: str) -> bool:
-        if answered_by not in get_args(Answered):
-            return False
-        try:
-            await self._holders.ask(call_sid, cast(Answered, answered_by))
-        except HolderUnreachable:
-            return False
-        return True
+        return self.calls.pause_recording(call_sid, is_paused=command == "pause_recording")
 
     def _control(self, call_sid: str, language: Language) -> TwilioCallControl:
         after_dial = self._addresses.of(AFTER_DIAL_PATH)
@@ -226,7 +206,6 @@ class Server:
         await self._ledger.open()
         await self.bus.open()
         await self._holders.open()
-        await self._opt_outs.open()
         await self._planner.open()
         await self._twilio.open()
         await self._filing.open()
@@ -259,7 +238,6 @@ class Server:
             await self._supabase.close()
         await self._twilio.close()
         await self._planner.close()
-        await self._opt_outs.close()
         await self._ledger.close()
         await self._holders.close()
         await self.bus.close()

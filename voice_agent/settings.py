@@ -256,6 +256,26 @@ class JobsSettings(_Area):
     at_once: int = Field(10, ge=1, le=100, description="Jobs that this process runs at a time.")
 
 
+class SchedulerSettings(_Area):
+    """How fast campaigns dial, and how many calls there may be at a time."""
+
+    model_config = SettingsConfigDict(env_prefix="SCHEDULER_")
+
+    max_calls: int = Field(
+        0,
+        ge=0,
+        description="Calls at a time, people who call us included: what all servers together can hold. 0: MAX_CALLS, "
+        "for one server.",
+    )
+    inbound_share: float = Field(
+        0.2, ge=0, le=1, description="Of these, what campaigns leave free for people who call us."
+    )
+    organisation_calls: int = Field(
+        0, ge=0, description="Calls at a time of one organisation that has no limit of its own. 0: any number."
+    )
+    agent_calls: int = Field(0, ge=0, description="Calls at a time of one agent, likewise. 0: any number.")
+
+
 class CallsSettings(_Area):
     """What a new organisation may do, until its own settings say otherwise."""
 
@@ -342,6 +362,7 @@ class Settings(BaseModel):
     s3: S3Settings = Field(default_factory=S3Settings)
     auth: AuthSettings = Field(default_factory=AuthSettings)
     jobs: JobsSettings = Field(default_factory=JobsSettings)
+    scheduler: SchedulerSettings = Field(default_factory=SchedulerSettings)
     calls: CallsSettings = Field(default_factory=CallsSettings)
     compliance: ComplianceSettings = Field(default_factory=ComplianceSettings)
     imports: ImportSettings = Field(default_factory=ImportSettings)

@@ -7,7 +7,16 @@ from datetime import UTC, datetime
 from voice_agent.agents.files import load_agent
 from voice_agent.agents.numbers import NumberService
 from voice_agent.agents.service import AgentService
-from voice_agent.app import call_policy, campaign_services, carrier_recordings, contact_imports, file_storage
+from voice_agent.app import (
+    call_policy,
+    campaign_scheduler,
+    campaign_services,
+    campaign_sweeper,
+    carrier_recordings,
+    contact_imports,
+    file_storage,
+    new_worker_id,
+)
 from voice_agent.background import Background
 from voice_agent.calls.processor import CallProcessor
 from voice_agent.calls.service import CallPorts, CallService
@@ -52,13 +61,28 @@ def handlers(settings: Settings) -> Register:
                 addresses=TwilioAddresses(settings.server.public_base_url),
                 jobs=jobs,
             )
-            calls = CallService(ports, processor, default_policy=policy, clock=_now)
+            calls = CallService(
+                ports,
+                processor,
+                default_policy=policy,
+                clock=_now,
+                calls_per_second=settings.twilio.calls_per_second,
+            )
             ContactServices.over(database, jobs, compliance, _now).register(jobs)
             ListFilling(database, jobs, _now).register(jobs)
             contact_imports(settings, database, storage, jobs, compliance).upkeep.register(jobs)
-            campaign_services(settings, database, jobs, compliance, calls).register(jobs)
+            campaigns = campaign_services(settings, database, jobs, compliance, calls)
+            campaigns.register(jobs)
+            scheduler = campaign_scheduler(settings, calls, compliance, campaigns.life, new_worker_id(settings))
             Background(database, calls, storage, recordings, settings.server.data_dir).register(jobs)
+            processor.follow = campaigns.settling.follow
+            sweeper = campaign_sweeper(database, processor, campaigns)
+            await sweeper.open()
+            if settings.twilio.has_token:
+                await scheduler.open()
             yield
+            await scheduler.close()
+            await sweeper.close()
             await processor.close()
             await storage.close()
 

@@ -148,6 +148,11 @@ class CallService:
             turns=turns,
         )
 
+    @property
+    def database(self) -> Database:
+        """Where the calls are."""
+        return self._database
+
     # --- starting ---------------------------------------------------------------------------------------------
     async def start(self, principal: Principal, order: CallOrder) -> CallRow:
         """Place a call and return it as it stands: accepted, failed (the carrier refused) or unknown.
