@@ -44,8 +44,8 @@ async def test_pages_go_on_where_the_one_before_ended(sqlite: Database) -> None:
         first = await repository.contacts_page(session, campaign, ContactFilter(), before=None, limit=3)
         place = (first[-1].created_at, first[-1].id)
         rest = await repository.contacts_page(session, campaign, ContactFilter(), before=place, limit=3)
-        walked = await repository.contacts_walk(session, campaign, C.DUE, after=None, limit=2)
-        further = await repository.contacts_walk(session, campaign, C.DUE, C.DONE, after=walked[-1].id, limit=9)
+        walked = await repository.contacts_walk(session, campaign, C.DUE, after="", limit=2)
+        further = await repository.contacts_walk(session, campaign, C.DUE, C.DONE, after=walked[-1].e164, limit=9)
 
     assert len({row.id for row in [*first, *rest]}) == 5
     assert len({row.id for row in [*walked, *further]}) == 5

@@ -43,7 +43,8 @@ class ContactsToGather(msgspec.Struct, frozen=True, kw_only=True):
     source_id: UUID
     list_id: UUID
     wanted: ContactFilter
-    after: UUID | None = None
+    after: str = ""
+    """Number of the last one."""
 
 
 class DerivedCampaigns:

@@ -14,7 +14,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -23,11 +22,10 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from voice_agent.auth.principal import system
-from voice_agent.calls.policy import CallPolicy
 from voice_agent.calls.service import TIME_LIMIT_MARGIN_S
 from voice_agent.campaigns import audience, calling_hours, repository
 from voice_agent.campaigns.audience import WINDOW, Entry, Reached
-from voice_agent.campaigns.eligibility import Candidate, Later, Over, eligibility
+from voice_agent.campaigns.inquiry import Inquiry
 from voice_agent.campaigns.life import CampaignLife, Cause
 from voice_agent.campaigns.model import CampaignEvent, CampaignState, ContactState
 from voice_agent.campaigns.plan import Plan, fingerprint, stored_plan
@@ -50,12 +48,11 @@ from voice_agent.campaigns.voices import Voice, voices_of
 from voice_agent.compliance.model import Callee, Purpose
 from voice_agent.compliance.rules import duties_of
 from voice_agent.compliance.service import ComplianceService
-from voice_agent.errors import InvalidRequest
 from voice_agent.jobs.model import JobContext
 from voice_agent.jobs.service import Jobs
 from voice_agent.storage.database import Database
 from voice_agent.storage.ids import new_id
-from voice_agent.storage.many_rows import update_rows
+from voice_agent.storage.many_rows import Values, update_rows
 from voice_agent.storage.tables import CampaignContactRow, CampaignRow, PhoneNumberRow, PoolMemberRow
 
 log = structlog.get_logger(__name__)
@@ -93,8 +90,8 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     reached: Reached = Reached()
     """In the audience."""
 
-    after: UUID | None = None
-    """The last contact that was asked about."""
+    after: str = ""
+    """Number of the last contact that was asked about."""
 
     total: int = 0
     """Contacts to ask about, once the audience is filled."""
@@ -210,11 +207,15 @@ class Preflight:
         is_more = True
         while is_more:
             try:
-                is_more = await self._database.transact(lambda session: self._step(session, work))
+                is_more = await self._chunk_of(work)
             except Exception as error:
                 if context.is_last:
                     await self._fail(work, type(error).__name__)
                 raise
+
+    async def _chunk_of(self, work: CampaignToLookAt) -> bool:
+        answered = await self._answered(work)
+        return await self._database.transact(lambda session: self._step(session, work, answered))
 
     async def _fail(self, work: CampaignToLookAt, error: str) -> None:
         log.error("campaign_not_looked_at", campaign_id=str(work.campaign_id), cause=error)
@@ -233,12 +234,29 @@ class Preflight:
             return None
         return campaign, look
 
-    async def _step(self, session: AsyncSession, work: CampaignToLookAt) -> bool:
+    async def _answered(self, work: CampaignToLookAt) -> "_Answered | None":
+        """Ask about the next chunk; None where the look is not that far. Nobody waits for it: nothing is locked."""
+        async with self._database.read() as session:
+            campaign = await repository.find(session, work.org_id, work.campaign_id)
+            look = None if campaign is None else look_of(campaign)
+            if campaign is None or look is None or look.run != work.run or look.stage is not Stage.LOOKING:
+                return None
+            rows = await repository.contacts_walk(session, campaign, *_OPEN, after=look.after, limit=self._chunk)
+            inquiry = await self._inquiry(session, campaign, stored_plan(campaign.plan), rows)
+        # Some 0.2 ms of arithmetic for each: in a thread, because calls may be held by this process.
+        reasons, counts = await asyncio.to_thread(inquiry.answers, look.counts)
+        changed = [{"id": row.id, "skip_reason": reasons[row.id]} for row in rows if _is_new(row, reasons)]
+        last = rows[-1].e164 if len(rows) == self._chunk else None
+        return _Answered(since=look.after, last=last, counts=counts, changed=changed)
+
+    async def _step(self, session: AsyncSession, work: CampaignToLookAt, answered: "_Answered | None") -> bool:
         """Do the next chunk; return whether there is more."""
         found = await self._at_work(session, work)
         if found is None:
             return False
         campaign, look = found
+        if look.stage is Stage.LOOKING and (answered is None or answered.since != look.after):
+            return True  # another run of the job was faster: look again
         plan = stored_plan(campaign.plan)
         match look.stage:
             case Stage.CLEARING:
@@ -246,7 +264,8 @@ class Preflight:
             case Stage.AUDIENCE:
                 look = await self._fill(session, campaign, plan, look)
             case _:
-                look = await self._ask(session, campaign, plan, look)
+                assert answered is not None  # noqa: S101 - asked above
+                look = await self._note(session, campaign, plan, look, answered)
         if look.is_running:
             _store(campaign, look)
             return True
@@ -267,18 +286,13 @@ class Preflight:
         total = await audience.count(session, campaign)
         return msgspec.structs.replace(look, stage=Stage.LOOKING, total=total)
 
-    async def _ask(self, session: AsyncSession, campaign: CampaignRow, plan: Plan, look: Look) -> Look:
-        rows = await repository.contacts_walk(session, campaign, *_OPEN, after=look.after, limit=self._chunk)
-        counts = look.counts
-        if rows:
-            inquiry = await self._inquiry(session, campaign, plan, rows)
-            # Some 0.1 ms of arithmetic for each: in a thread, because calls may be held by this process.
-            reasons, counts = await asyncio.to_thread(inquiry.answers, counts)
-            changed = [{"id": row.id, "skip_reason": reasons[row.id]} for row in rows if _is_new(row, reasons)]
-            await update_rows(session, CampaignContactRow, changed, keys=["id"])
-        if len(rows) == self._chunk:
-            return msgspec.structs.replace(look, after=rows[-1].id, counts=counts)
-        report = await self._report(session, campaign, plan, counts)
+    async def _note(
+        self, session: AsyncSession, campaign: CampaignRow, plan: Plan, look: Look, answered: "_Answered"
+    ) -> Look:
+        await update_rows(session, CampaignContactRow, answered.changed, keys=["id"])
+        if answered.last is not None:
+            return msgspec.structs.replace(look, after=answered.last, counts=answered.counts)
+        report = await self._report(session, campaign, plan, answered.counts)
         mark = await self._fingerprint(session, campaign, plan)
         return msgspec.structs.replace(
             look, stage=Stage.DONE, counts=Counts(), report=report, fingerprint=mark, finished_at=self._clock()
@@ -286,15 +300,15 @@ class Preflight:
 
     async def _inquiry(
         self, session: AsyncSession, campaign: CampaignRow, plan: Plan, rows: Sequence[CampaignContactRow]
-    ) -> "_Inquiry":
+    ) -> Inquiry:
         org_id = campaign.org_id
         numbers = [row.e164 for row in rows]
         there = {each.id for each in await repository.contacts_named(session, org_id, [_key(row) for row in rows])}
-        return _Inquiry(
+        return Inquiry(
             rows=rows,
             plan=plan,
             policy=await self._policy(session, org_id),
-            compliance=self._compliance,
+            packs=self._compliance.packs,
             callees=await self._compliance.callees(session, org_id, numbers, campaign_id=campaign.id),
             voices=await voices_of(session, org_id, plan),
             there=there,
@@ -394,45 +408,15 @@ def _is_new(row: CampaignContactRow, reasons: dict[UUID, str]) -> bool:
     return row.state == ContactState.PENDING and row.skip_reason != reasons[row.id]
 
 
-class _Inquiry(msgspec.Struct, frozen=True, kw_only=True):
-    """A chunk of contacts with everything that is known of them; no database is needed any more."""
+class _Answered(msgspec.Struct, frozen=True, kw_only=True):
+    """A chunk of contacts that was asked about, not written down yet."""
 
-    rows: Sequence[Any]
-    plan: Plan
-    policy: CallPolicy
-    compliance: Any
-    callees: dict[str, Callee]
-    voices: dict[str, Any]
-    there: set[UUID]
-    now: datetime
+    since: str
+    """After which number it begins."""
 
-    def answers(self, counts: Counts) -> tuple[dict[UUID, str], Counts]:
-        """Return the reason of each contact that would not be called, empty of the others; and the counts with them."""
-        reasons: dict[UUID, str] = {}
-        for row in self.rows:
-            reason, is_waiting = self._answer(row)
-            reasons[row.id] = reason[:200]
-            if reason:
-                counts = counts.with_skipped(reason, row.id)
-                continue
-            callee = self.callees[row.e164]
-            place = " ".join((callee.country, *callee.regions, *callee.zones))
-            counts = counts.with_kept(place, callee.country, row.e164, is_waiting=is_waiting)
-        return reasons, counts
+    last: str | None
+    """Its last number; None where it is the last chunk."""
 
-    def _answer(self, row: CampaignContactRow) -> tuple[str, bool]:
-        candidate = Candidate(e164=row.e164, callee=self.callees.get(row.e164), is_there=row.contact_id in self.there)
-        packs = self.compliance.packs
-        answer = eligibility(candidate, self.plan, self.policy, packs, self.now)
-        is_waiting = isinstance(answer, Later)
-        if isinstance(answer, Later):  # whether it is allowed then, too: a consent may end before
-            answer = eligibility(candidate, self.plan, self.policy, packs, answer.at)
-        if isinstance(answer, Over):
-            return answer.reason, False
-        voice = self.voices.get(row.variant)
-        if voice is not None:
-            try:
-                voice.told(row.variables)
-            except InvalidRequest as error:
-                return f"variable_missing: {error}", False
-        return "", is_waiting
+    counts: Counts
+    changed: list[Values]
+    """Rows with another reason than before."""

@@ -199,25 +199,24 @@ def _wanted(campaign: CampaignRow, wanted: ContactFilter) -> Clause:
 
 
 async def contacts_walk(
-    session: AsyncSession, campaign: CampaignRow, *states: ContactState, after: UUID | None, limit: int
+    session: AsyncSession, campaign: CampaignRow, *states: ContactState, after: str, limit: int
 ) -> Sequence[CampaignContactRow]:
-    """Return the next contacts in some states by their keys, for walking through all of them."""
+    """Return the next contacts in some states by their numbers, for walking through all of them.
+
+    Numbers, because the unique index by campaign and number is read in its order: a step never costs more than itself.
+    """
     row = CampaignContactRow
     query = select(row).where(row.campaign_id == campaign.id, row.state.in_([state.value for state in states]))
-    if after is not None:
-        query = query.where(row.id > after)
-    return (await session.scalars(query.order_by(row.id).limit(limit))).all()
+    return (await session.scalars(query.where(row.e164 > after).order_by(row.e164).limit(limit))).all()
 
 
 async def wanted_walk(
-    session: AsyncSession, campaign: CampaignRow, wanted: ContactFilter, *, after: UUID | None, limit: int
-) -> Sequence[tuple[UUID, UUID | None]]:
-    """Return the keys of the next contacts that are meant, in the campaign and their own (None: they are gone)."""
+    session: AsyncSession, campaign: CampaignRow, wanted: ContactFilter, *, after: str, limit: int
+) -> Sequence[tuple[str, UUID | None]]:
+    """Return the numbers of the next contacts that are meant, and their keys (None: they are gone)."""
     row = CampaignContactRow
-    query = select(row.id, row.contact_id).where(_wanted(campaign, wanted))
-    if after is not None:
-        query = query.where(row.id > after)
-    return [(key, contact_id) for key, contact_id in await session.execute(query.order_by(row.id).limit(limit))]
+    query = select(row.e164, row.contact_id).where(_wanted(campaign, wanted), row.e164 > after)
+    return [(e164, contact_id) for e164, contact_id in await session.execute(query.order_by(row.e164).limit(limit))]
 
 
 async def move_contacts(
