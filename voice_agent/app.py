@@ -10,9 +10,11 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import cast, get_args
 
 import structlog
 from fastapi import FastAPI
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from voice_agent import __version__
 from voice_agent.agents.files import Agent, load_agent
@@ -28,13 +30,15 @@ from voice_agent.auth.routes import identity_router, sign_in_router
 from voice_agent.auth.service import IdentityService
 from voice_agent.auth.sockets import SocketGate
 from voice_agent.background import Background
+from voice_agent.calls.call_tools import CallTools
 from voice_agent.calls.carrier_recordings import CarrierRecordings
 from voice_agent.calls.filing import CallFiling
-from voice_agent.calls.holder import CallHolders, Command
+from voice_agent.calls.holder import Answered, CallHolders, Command
 from voice_agent.calls.inbox import Inbox
 from voice_agent.calls.ledger import CallLedger
 from voice_agent.calls.live import LiveCalls
 from voice_agent.calls.live_feed import LiveFeed
+from voice_agent.calls.opt_outs import OptOuts
 from voice_agent.calls.policy import MICROS, CallPolicy
 from voice_agent.calls.processor import CallProcessor
 from voice_agent.calls.reception import Reception
@@ -45,8 +49,10 @@ from voice_agent.calls.spool import Spool
 from voice_agent.campaigns.assembly import CampaignPorts, CampaignServices
 from voice_agent.campaigns.life import CampaignLife
 from voice_agent.campaigns.limits import Limits
+from voice_agent.campaigns.opt_outs import withdraw
 from voice_agent.campaigns.routes import campaigns_router
 from voice_agent.campaigns.scheduler import CampaignScheduler, SchedulerPorts
+from voice_agent.campaigns.sweeping import Sweeper
 from voice_agent.compliance.packs import load_packs, zones_of_region
 from voice_agent.compliance.routes import compliance_router
 from voice_agent.compliance.service import ComplianceService
@@ -60,6 +66,7 @@ from voice_agent.contacts.lists import ContactListService
 from voice_agent.contacts.ports import JobRequests
 from voice_agent.contacts.routes import ContactServices, contacts_router
 from voice_agent.directory import CallDirectory, found
+from voice_agent.errors import HolderUnreachable
 from voice_agent.heap import Heap
 from voice_agent.integrations.s3.storage import S3Storage
 from voice_agent.integrations.supabase.client import SupabaseClient
@@ -82,6 +89,7 @@ from voice_agent.storage.database import Database, database_url
 from voice_agent.storage.files import LinkOffice, LocalStorage, StorageService
 from voice_agent.storage.redis_bus import open_bus
 from voice_agent.storage.secret_key import load_secret_key
+from voice_agent.storage.tables import CallRow
 
 log = structlog.get_logger(__name__)
 
@@ -104,7 +112,9 @@ class Server:
         feed = LiveFeed(self.bus)
         worker = new_worker_id(settings)
         self._ledger = CallLedger(self.database, settings.server.data_dir, worker=worker)
-        self._planner = CallPlanner(settings, agent, self.database, self.cache, self._control)
+        packs = load_packs(settings.compliance.packs_dir)
+        tools = CallTools(self.database, clock=_now, book=self._book_callback)
+        self._planner = CallPlanner(settings, agent, self.database, self.cache, self._control, packs=packs, tools=tools)
         # After what refuses settings and agents: its thread has to be closed.
         self._spool = Spool()
         self.calls = LiveCalls(
@@ -135,7 +145,11 @@ class Server:
         )
         self.calls.on_written = self._note_written
         self.jobs = Jobs(self.database, settings.jobs)
-        self.compliance = ComplianceService(load_packs(settings.compliance.packs_dir), clock=_now)
+        self.compliance = ComplianceService(packs, clock=_now)
+        self._opt_outs = OptOuts(
+            self.database, self.compliance, settings.server.data_dir / "opt_outs", clock=_now, withdraw=withdraw
+        )
+        self.calls.opt_out = self._opt_outs.record
         self.contacts = ContactServices.over(self.database, self.jobs, self.compliance, _now)
         self.contacts.register(self.jobs)
         filling = ListFilling(self.database, self.jobs, _now)
@@ -155,6 +169,7 @@ class Server:
             on_changed=feed.call_changed,
             on_recording=recordings.note,
         )
+        self._processor.tell_holder = self._tell_holder
         self._reconciler = Reconciler(self.database, self._twilio, self._processor, clock=_now)
         self._inbox = Inbox(self._processor.take, settings.server.data_dir / "inbox")
         self._reception = Reception(self.database, self.calls, self._inbox, clock=_now)
@@ -175,6 +190,8 @@ class Server:
         )
         self.campaigns = campaign_services(settings, self.database, self.jobs, self.compliance, self.call_service)
         self.campaigns.register(self.jobs)
+        self._processor.follow = self.campaigns.settling.follow
+        self._sweeper = campaign_sweeper(self.database, self._processor, self.campaigns)
         self._scheduler = campaign_scheduler(settings, self.call_service, self.compliance, self.campaigns.life, worker)
         background = Background(self.database, self.call_service, self.storage, recordings, settings.server.data_dir)
         background.register(self.jobs)
@@ -193,7 +210,21 @@ class Server:
         self._heap.note_end(is_idle=len(self.calls) == 0)
 
     def _obey(self, call_sid: str, command: Command) -> bool:
-        return self.calls.pause_recording(call_sid, is_paused=command == "pause_recording")
+        if command in ("pause_recording", "resume_recording"):
+            return self.calls.pause_recording(call_sid, is_paused=command == "pause_recording")
+        return self.calls.note_answered_by(call_sid, command)
+
+    async def _book_callback(self, session: AsyncSession, call: CallRow, wanted: datetime, now: datetime) -> datetime:
+        return await self.campaigns.callbacks.book_in_call(session, call, wanted, now)
+
+    async def _tell_holder(self, call_sid: str, answered_by: str) -> bool:
+        if answered_by not in get_args(Answered):
+            return False
+        try:
+            await self._holders.ask(call_sid, cast(Answered, answered_by))
+        except HolderUnreachable:
+            return False
+        return True
 
     def _control(self, call_sid: str, language: Language) -> TwilioCallControl:
         after_dial = self._addresses.of(AFTER_DIAL_PATH)
@@ -206,10 +237,12 @@ class Server:
         await self._ledger.open()
         await self.bus.open()
         await self._holders.open()
+        await self._opt_outs.open()
         await self._planner.open()
         await self._twilio.open()
         await self._filing.open()
         await self.jobs.open(run=self._settings.jobs.in_server)
+        await self._sweeper.open()
         if self._settings.twilio.has_token:
             await self._reconciler.open()
             if self._settings.jobs.in_server:
@@ -227,6 +260,7 @@ class Server:
         """Finish the files of the calls that have just ended, and release everything."""
         await self.calls.close()
         await self._scheduler.close()
+        await self._sweeper.close()
         await self.jobs.close()
         await self._reconciler.close()
         await self._filing.close()
@@ -238,6 +272,7 @@ class Server:
             await self._supabase.close()
         await self._twilio.close()
         await self._planner.close()
+        await self._opt_outs.close()
         await self._ledger.close()
         await self._holders.close()
         await self.bus.close()
@@ -299,6 +334,11 @@ def campaign_services(
         missing_settings=() if settings.twilio.has_token else ("TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN"),
     )
     return CampaignServices.over(ports, _now)
+
+
+def campaign_sweeper(database: Database, processor: CallProcessor, campaigns: CampaignServices) -> Sweeper:
+    """Return what puts right what is left half done, and ends campaigns that are over."""
+    return Sweeper(database, processor, campaigns.settling, campaigns.completion, clock=_now)
 
 
 def campaign_limits(settings: Settings) -> Limits:

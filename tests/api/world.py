@@ -144,6 +144,7 @@ class ApiWorld:
             ),
             now,
         )
+        self.processor.follow = self.campaigns.settling.follow
         transactions = Transactions(database)
         self.app = FastAPI()
         install_error_handlers(self.app)

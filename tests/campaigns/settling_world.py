@@ -34,8 +34,8 @@ class Exchange:
         self.carrier = FakeCarrier()
         self.told: list[tuple[str, str, dict[str, Any]]] = []
         self.processor = CallProcessor(world.database, self.carrier, OneAgent(), policy=POLICY)
-        self.settling = Settling(world.compliance, self._publish)
-        self.processor.follow = lambda session, call: self.settling.settle(session, call, world.now)
+        self.settling = Settling(world.compliance, self._publish, clock=lambda: world.now)
+        self.processor.follow = self.settling.follow
         self.life = CampaignLife(JobOutbox(), tell_nobody)
         self.completion = Completion(world.database, self.life, lambda: world.now, closed_at_once=2)
         self.sweeper = Sweeper(world.database, self.processor, self.settling, self.completion, clock=lambda: world.now)

@@ -129,6 +129,9 @@ class CallProcessor:
         self._on_recording = on_recording
         self.follow: Follower | None = None
         """Works in each transaction that has changed a call; set where there are campaigns."""
+        self.tell_holder: Callable[[str, str], Awaitable[bool]] | None = None
+        """Has the process that holds a call, by its SID, take a verdict on who answered; returns whether there is one.
+        Set where calls are held; without it nobody but the carrier is told to end a call with a machine."""
         self._orders: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
@@ -154,9 +157,18 @@ class CallProcessor:
         call, is_new = await self._database.transact(lambda session: self._stored(session, receipt))
         if call is not None and is_new:
             self.announce(call)
-            if _is_to_be_hung_up(call, receipt):
-                self._order(self._hang_up(call), "hang-up-on-machine")
+            if _is_verdict_wanted(call, receipt):
+                self._order(self._act_on(call, receipt), "verdict-on-who-answered")
         return call
+
+    async def _act_on(self, call: CallRow, receipt: Receipt) -> None:
+        """Have the conversation take a verdict: it knows whether a person has talked meanwhile. Else end the call."""
+        answered_by = receipt.report.answered_by
+        if self.tell_holder is not None and await self.tell_holder(receipt.call_sid, answered_by):
+            return
+        if answered_by in MACHINES and call.on_machine == "hang_up":
+            await self.change(call.id, _mark_ended_by_machine)
+            await self._hang_up(call)
 
     async def _stored(self, session: AsyncSession, receipt: Receipt) -> tuple[CallRow | None, bool]:
         await repository.lock_sid(session, receipt.call_sid)
@@ -173,9 +185,6 @@ class CallProcessor:
         await self._apply(session, call, receipt.report)
         if receipt.recording is not None and self._on_recording is not None:
             await self._on_recording(session, call, receipt.recording)
-        if _is_to_be_hung_up(call, receipt):
-            call.is_ended_by_us = True
-            call.end_reason = "machine"
         return call, True
 
     async def _find(self, session: AsyncSession, receipt: Receipt) -> CallRow | None:
@@ -291,13 +300,14 @@ class CallProcessor:
             log.warning("machine_not_hung_up", call_sid=call.call_sid, code=error.code, status=error.status)
 
 
-def _is_to_be_hung_up(call: CallRow, receipt: Receipt) -> bool:
-    return (
-        receipt.source == "machine_detection"
-        and receipt.report.answered_by in MACHINES
-        and call.on_machine == "hang_up"
-        and CallState(call.state) in ACTIVE
-    )
+def _is_verdict_wanted(call: CallRow, receipt: Receipt) -> bool:
+    return receipt.source == "machine_detection" and call.on_machine != "continue" and CallState(call.state) in ACTIVE
+
+
+async def _mark_ended_by_machine(_: AsyncSession, call: CallRow) -> bool:
+    call.is_ended_by_us = True
+    call.end_reason = "machine"
+    return True
 
 
 async def _keep(session: AsyncSession, receipt: Receipt, call_id: UUID | None) -> bool:

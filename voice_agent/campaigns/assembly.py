@@ -7,12 +7,15 @@ from typing import Self
 import msgspec
 
 from voice_agent.campaigns.audience import LiveAudiences
+from voice_agent.campaigns.callbacks import Callbacks
+from voice_agent.campaigns.completion import Completion
 from voice_agent.campaigns.derived import DerivedCampaigns, TrialCalls
 from voice_agent.campaigns.dispositions import Dispositions
 from voice_agent.campaigns.life import CampaignChores, CampaignLife
 from voice_agent.campaigns.ports import Calls, JobRequests, Policies, Publish, tell_nobody
 from voice_agent.campaigns.preflight import Preflight, PreflightPorts
 from voice_agent.campaigns.service import CampaignService
+from voice_agent.campaigns.settling import Settling
 from voice_agent.compliance.service import ComplianceService
 from voice_agent.contacts.lists import ContactListService
 from voice_agent.jobs.service import Jobs
@@ -44,6 +47,9 @@ class CampaignServices(msgspec.Struct, frozen=True, kw_only=True):
     derived: DerivedCampaigns
     trials: TrialCalls
     dispositions: Dispositions
+    settling: Settling
+    callbacks: Callbacks
+    completion: Completion
 
     @classmethod
     def over(cls, ports: CampaignPorts, clock: Callable[[], datetime]) -> Self:
@@ -61,6 +67,7 @@ class CampaignServices(msgspec.Struct, frozen=True, kw_only=True):
             clock=clock,
         )
         campaigns = CampaignService(life, preflight, clock)
+        settling = Settling(ports.compliance, ports.publish, clock=clock)
         return cls(
             life=life,
             campaigns=campaigns,
@@ -70,6 +77,9 @@ class CampaignServices(msgspec.Struct, frozen=True, kw_only=True):
             derived=DerivedCampaigns(ports.database, campaigns, ports.lists, ports.jobs, clock),
             trials=TrialCalls(ports.database, campaigns, ports.calls),
             dispositions=Dispositions(clock),
+            settling=settling,
+            callbacks=Callbacks(settling),
+            completion=Completion(ports.database, life, clock),
         )
 
     def register(self, jobs: Jobs) -> None:

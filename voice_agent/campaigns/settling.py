@@ -20,6 +20,7 @@ The call's money is settled by `calls.spending`, in the same transaction.
 Source: campaigns.md 4.4 step 9; invariants 2, 5 and 9 of section 5.
 """
 
+from collections.abc import Callable
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -71,9 +72,17 @@ def at_any_hour(at: datetime) -> datetime:
 class Settling:
     """One for the process."""
 
-    def __init__(self, compliance: ComplianceService, publish: Publish = tell_nobody) -> None:
+    def __init__(
+        self, compliance: ComplianceService, publish: Publish = tell_nobody, *, clock: Callable[[], datetime]
+    ) -> None:
+        """`clock` returns the present in UTC."""
         self._compliance = compliance
         self._publish = publish
+        self._clock = clock
+
+    async def follow(self, session: AsyncSession, call: CallRow) -> None:
+        """Be the `follow` of `CallProcessor`: bring the contact of a call that has changed in step with it."""
+        await self.settle(session, call, self._clock())
 
     async def settle(self, session: AsyncSession, call: CallRow, now: datetime) -> None:
         """Bring the contact of a locked call in step with it; a call of no campaign has none."""
