@@ -78,11 +78,13 @@ def handlers(settings: Settings) -> Register:
             processor.follow = campaigns.settling.follow
             sweeper = campaign_sweeper(database, processor, campaigns)
             await sweeper.open()
-            if settings.twilio.has_token:
-                await scheduler.open()
-            yield
-            await scheduler.close()
-            await sweeper.close()
+            try:
+                if settings.twilio.has_token:
+                    await scheduler.open()
+                yield
+            finally:
+                await scheduler.close()
+                await sweeper.close()
             await processor.close()
             await storage.close()
 
