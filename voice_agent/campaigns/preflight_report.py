@@ -10,7 +10,6 @@ once, within the hours of the places where most contacts are. Retries come on to
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -235,9 +234,3 @@ def date_findings(plan: Plan, ends_at: datetime | None, kept: int, now: datetime
         text = "its end comes before everybody has been called once: the rest would expire"
         return [Finding(code="ends_early", severity=Severity.WARNS, text=text)]
     return []
-
-
-def document_of(report: Report) -> dict[str, Any]:
-    """Return a report as it is stored."""
-    document: dict[str, Any] = msgspec.to_builtins(report)
-    return document
