@@ -27,6 +27,8 @@ from voice_agent.calls.processor import CallProcessor
 from voice_agent.calls.routes import calls_router
 from voice_agent.calls.service import CallPorts, CallService
 from voice_agent.campaigns.assembly import CampaignPorts, CampaignServices
+from voice_agent.campaigns.dialling_routes import dialling_router
+from voice_agent.campaigns.limits import Limits
 from voice_agent.campaigns.routes import campaigns_router
 from voice_agent.compliance.packs import built_in, zones_of_region
 from voice_agent.compliance.routes import compliance_router
@@ -157,6 +159,7 @@ class ApiWorld:
         self.app.include_router(lists_router(self.lists, self.contacts.contacts, self.gate, transactions))
         self.app.include_router(imports_router(self.imports.importer, self.imports.templates, self.gate, transactions))
         self.app.include_router(campaigns_router(self.campaigns, self.gate, transactions))
+        self.app.include_router(dialling_router(Limits(), self.gate, transactions, clock=now))
         self.app.include_router(compliance_router(self.compliance, self.gate, transactions, clock=now))
         self.app.include_router(files_router(self.storage, links))
         self.sound = folder / "sound.wav"
