@@ -11,6 +11,7 @@ from tests.calls.stored_calls import NOW, OURS
 from tests.campaigns.dialling_world import OWNER, DiallingWorld, dialling_world
 from tests.campaigns.stored_campaigns import reread
 from voice_agent.calls.policy import MICROS, CallPolicy
+from voice_agent.campaigns import claim
 from voice_agent.campaigns.admission import LEASE_S
 from voice_agent.campaigns.limits import Limits
 from voice_agent.campaigns.model import CampaignState
@@ -332,3 +333,29 @@ async def test_two_that_admit_at_once_pass_no_cap_and_call_nobody_twice(postgres
         assert (await world.states(campaign))["leased"] == (await world.states(other))["leased"] == 7
     finally:
         await database.close()
+
+
+async def test_where_another_admission_was_faster_only_that_person_waits(world: DiallingWorld) -> None:
+    """What one that is fenced out too late could do: the index says no, and nobody else is held up by it."""
+    one, other = await world.campaign(), await world.campaign()
+    await world.contacts(one, 3)
+    (taken, *_) = await world.contacts(other, 1)
+    admission = world.admission()
+    at_the_phone = claim.at_the_phone
+
+    async def blind(session: Any, org_id: Any, numbers: Any) -> frozenset[str]:
+        await at_the_phone(session, org_id, numbers)
+        row = await session.get(type(taken), taken.id)
+        row.state = "leased"
+        await session.flush()
+        return frozenset()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(claim, "at_the_phone", blind)
+        calls = await world.database.transact(lambda session: admission.admit(session, one, world.now, 3))
+    assert [call.to_number for call in calls] == [row.e164 for row in (await world.rows(one))[1:]]
+    waiting = (await world.rows(one))[0]
+    assert (waiting.state, waiting.calls, waiting.skip_reason.partition(":")[0]) == ("due", 0, "at_the_phone")
+    assert [(call.attempt, call.state) for call in await world.calls(one)] == [(1, "intent")] * 2
+    committed = sum([(await _spend(world.database, call)).reserved for call in calls])
+    assert (await reread(world.database, one)).committed == committed

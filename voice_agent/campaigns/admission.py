@@ -33,7 +33,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from voice_agent.calls import spending
 from voice_agent.calls.model import CallState
 from voice_agent.calls.policy import CallPolicy
-from voice_agent.campaigns import claim, repository
+from voice_agent.campaigns import claim
 from voice_agent.campaigns.caller_numbers import Destination, NumberUse, choose
 from voice_agent.campaigns.calling_hours import zone_of
 from voice_agent.campaigns.claim import ActiveCalls, Lease, Past
@@ -106,10 +106,8 @@ class Admission:
         if not await self._fence(session):
             log.warning("admission_fenced_out", owner=self._owner)
             return []
-        row = await repository.find(session, campaign.org_id, campaign.id)
-        if row is not None:
-            await session.refresh(row)
-        if row is None or row.state != CampaignState.RUNNING:
+        row = await session.get(CampaignRow, campaign.id, populate_existing=True)
+        if row is None or row.org_id != campaign.org_id or row.state != CampaignState.RUNNING:
             return []
         desk = await self._desk(session, row, now)
         wanted = min(places, desk.room())
@@ -158,40 +156,55 @@ class Admission:
         there = await claim.contacts_there(session, org_id, [each.contact_id for each in contacts if each.contact_id])
         past = await claim.past_calls(session, org_id, numbers, desk.now)
         busy = past.called_now | await claim.at_the_phone(session, org_id, numbers)
-        admitted: list[CallRow] = []
+        chosen: list[_Chosen] = []
         for contact in contacts:
-            if len(admitted) == places:
+            if len(chosen) == places:
                 break  # the others keep their turn
             candidate = _candidate(contact, callees, there, past, is_called_now=contact.e164 in busy)
             answer = eligibility(candidate, desk.plan, desk.policy, self._compliance.packs, desk.now)
             callee = callees.get(contact.e164)
-            if isinstance(answer, Go) and callee is not None:
-                taken = await self._taken(session, desk, contact, callee)
-                if isinstance(taken, CallRow):
-                    admitted.append(taken)
-                    continue
-                answer = taken
-            _put_down(contact, answer, desk.now)
-        return admitted
+            taken = desk.take(contact, callee, self._compliance) if isinstance(answer, Go) and callee else answer
+            if isinstance(taken, CallRow):
+                chosen.append((contact, taken))
+            else:
+                _put_down(contact, taken, desk.now)
+        return await self._written(session, desk, chosen)
 
-    async def _taken(
-        self, session: AsyncSession, desk: "_Desk", contact: CampaignContactRow, callee: Callee
-    ) -> CallRow | Answer:
-        """Write the call of somebody down who may be called; or return why there is none after all."""
-        call = desk.take(contact, callee, self._compliance)
-        if not isinstance(call, CallRow):
-            return call
-        until = desk.now + timedelta(seconds=LEASE_S)
+    async def _written(self, session: AsyncSession, desk: "_Desk", chosen: Sequence["_Chosen"]) -> list[CallRow]:
+        """Write down the calls of those who are called; return them, without those that somebody else calls already."""
         try:
             async with session.begin_nested():
-                await claim.lease(session, contact, call, Lease(owner=self._owner, until=until))
-                session.add(desk.spend(call))
+                await self._lease(session, desk, chosen)
         except IntegrityError:
-            # Whoever else admits now was faster: nobody does on one database, unless this process is fenced out.
+            # Only where another process admits although it is not the one that does: then one by one.
+            return [call for each in chosen for call in await self._written_alone(session, desk, each)]
+        return [call for _, call in chosen]
+
+    async def _written_alone(self, session: AsyncSession, desk: "_Desk", each: "_Chosen") -> list[CallRow]:
+        contact, call = each
+        await session.refresh(contact)
+        try:
+            async with session.begin_nested():
+                await self._lease(session, desk, [each])
+        except IntegrityError:
             desk.give_back(call)
             log.info("contact_called_by_another_campaign", campaign_id=str(desk.row.id))
-            return Later(at=desk.now + SOON, reason="at_the_phone: they are being called already")
-        return call
+            await session.refresh(contact)
+            _put_down(contact, Later(at=desk.now + SOON, reason="at_the_phone: they are called already"), desk.now)
+            return []
+        return [call]
+
+    async def _lease(self, session: AsyncSession, desk: "_Desk", chosen: Sequence["_Chosen"]) -> None:
+        """Raises IntegrityError where a campaign is calling one of these numbers already."""
+        lease = Lease(owner=self._owner, until=desk.now + timedelta(seconds=LEASE_S))
+        for contact, call in chosen:
+            claim.lease(contact, call, lease)
+            session.add(call)
+        await session.flush()
+        session.add_all(desk.spend(call) for _, call in chosen)
+
+
+_Chosen = tuple[CampaignContactRow, CallRow]
 
 
 class _Desk(msgspec.Struct, kw_only=True):

@@ -258,12 +258,11 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
     until: datetime
 
 
-async def lease(session: AsyncSession, contact: CampaignContactRow, call: CallRow, lease: Lease) -> None:
-    """Have a claimed contact called by a call that is written down: nobody else calls them meanwhile.
+def lease(contact: CampaignContactRow, call: CallRow, lease: Lease) -> None:
+    """Have a claimed contact called by a call: nobody else calls them meanwhile.
 
-    Raises IntegrityError where a campaign is calling this number already.
+    Writing it down raises IntegrityError where a campaign is calling this number already.
     """
-    session.add(call)
     contact.state = ContactState.LEASED.value
     contact.call_id = call.id
     contact.calls += 1
