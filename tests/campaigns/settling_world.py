@@ -29,9 +29,9 @@ from voice_agent.storage.tables import CallRow, CampaignContactRow, CampaignRow,
 class Exchange:
     """What places the calls of a world, hears of them, and settles them."""
 
-    def __init__(self, world: DiallingWorld) -> None:
+    def __init__(self, world: DiallingWorld, carrier: FakeCarrier | None = None) -> None:
         self.world = world
-        self.carrier = FakeCarrier()
+        self.carrier = carrier or FakeCarrier()
         self.told: list[tuple[str, str, dict[str, Any]]] = []
         self.processor = CallProcessor(world.database, self.carrier, OneAgent(), policy=POLICY)
         self.settling = Settling(world.compliance, self._publish, clock=lambda: world.now)
