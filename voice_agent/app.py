@@ -47,6 +47,7 @@ from voice_agent.calls.routes import calls_router
 from voice_agent.calls.service import CallPorts, CallService
 from voice_agent.calls.spool import Spool
 from voice_agent.campaigns.assembly import CampaignPorts, CampaignServices
+from voice_agent.campaigns.callback_routes import callbacks_router
 from voice_agent.campaigns.dialling_routes import dialling_router
 from voice_agent.campaigns.life import CampaignLife
 from voice_agent.campaigns.limits import Limits
@@ -420,6 +421,7 @@ def create_app(settings: Settings, base_url: str) -> FastAPI:
     app.include_router(imports_router(server.imports.importer, server.imports.templates, server.gate, transactions))
     app.include_router(campaigns_router(server.campaigns, server.gate, transactions))
     app.include_router(dialling_router(campaign_limits(settings), server.gate, transactions, clock=_now))
+    app.include_router(callbacks_router(server.campaigns.callbacks, server.gate, transactions, clock=_now))
     app.include_router(compliance_router(server.compliance, server.gate, transactions, clock=_now))
     app.include_router(files_router(server.storage, server.links))
     app.include_router(live_router(SocketGate(server.gate), server.bus))

@@ -72,6 +72,7 @@ async def _populated(url: URL, folder: Path) -> Populated:
             campaign = (await world.ask("POST", "/campaigns", headers, {"name": "Spring", "plan": plan})).json()
             joined = {"contacts": [contact["id"]]}
             await world.ask("POST", f"/campaigns/{campaign['id']}/contacts", headers, joined)
+            (callee,) = (await world.ask("GET", f"/campaigns/{campaign['id']}/contacts", headers)).json()["items"]
             word = {"key": "sold", "label": "Sold"}
             disposition = (await world.ask("POST", "/dispositions", headers, word)).json()
             async with database.write() as session:
@@ -81,6 +82,7 @@ async def _populated(url: URL, folder: Path) -> Populated:
     keys = {
         "agent_id": agent["id"],
         "call_id": str(call),
+        "campaign_contact_id": callee["id"],
         "campaign_id": campaign["id"],
         "change_set_id": change_set["id"],
         "contact_id": contact["id"],

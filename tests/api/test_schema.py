@@ -53,6 +53,7 @@ RULES_BEYOND_A_SCHEMA = {
     "create_campaign": "a plan is checked as a whole",
     "edit_campaign": "likewise; the state that somebody has read",
     "reopen_campaign_contacts": "states that are over",
+    "book_campaign_callback": "moments within the next 90 days",
     "place_test_call": "numbers that can exist and are one's own, variants that there are",
     "create_list": "a filter is checked as a whole",
     "edit_list": "likewise",

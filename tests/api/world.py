@@ -27,6 +27,7 @@ from voice_agent.calls.processor import CallProcessor
 from voice_agent.calls.routes import calls_router
 from voice_agent.calls.service import CallPorts, CallService
 from voice_agent.campaigns.assembly import CampaignPorts, CampaignServices
+from voice_agent.campaigns.callback_routes import callbacks_router
 from voice_agent.campaigns.dialling_routes import dialling_router
 from voice_agent.campaigns.limits import Limits
 from voice_agent.campaigns.routes import campaigns_router
@@ -160,6 +161,7 @@ class ApiWorld:
         self.app.include_router(imports_router(self.imports.importer, self.imports.templates, self.gate, transactions))
         self.app.include_router(campaigns_router(self.campaigns, self.gate, transactions))
         self.app.include_router(dialling_router(Limits(), self.gate, transactions, clock=now))
+        self.app.include_router(callbacks_router(self.campaigns.callbacks, self.gate, transactions, clock=now))
         self.app.include_router(compliance_router(self.compliance, self.gate, transactions, clock=now))
         self.app.include_router(files_router(self.storage, links))
         self.sound = folder / "sound.wav"
