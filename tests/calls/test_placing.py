@@ -13,7 +13,7 @@ from voice_agent.calls.placing import CallPlacing, PlacingPorts
 from voice_agent.calls.processor import CallProcessor
 from voice_agent.calls.turns import DialTurns
 from voice_agent.campaigns.admission import LEASE_S
-from voice_agent.errors import CarrierError, NotFound
+from voice_agent.errors import CarrierError, DatabaseUnavailable, NotFound
 from voice_agent.integrations.twilio.addresses import TwilioAddresses
 from voice_agent.storage.database import Database
 from voice_agent.storage.ids import new_id
@@ -56,9 +56,9 @@ async def world(sqlite: Database) -> DiallingWorld:
     return await dialling_world(sqlite)
 
 
-async def admitted(world: DiallingWorld, number: int = 1) -> list[CallRow]:
+async def admitted(world: DiallingWorld, number: int = 1, *, first: int = 0) -> list[CallRow]:
     campaign = await world.campaign()
-    await world.contacts(campaign, number)
+    await world.contacts(campaign, number, first=first)
     return await world.admit(campaign)
 
 
@@ -139,7 +139,7 @@ async def test_a_process_that_is_fenced_out_dials_nobody(world: DiallingWorld) -
 async def test_calls_wait_for_the_campaign_s_turn_and_the_account_s(world: DiallingWorld) -> None:
     line = Line(world)
     for call in await admitted(world, 3):
-        await line.placing.place_admitted(call.id, calls_per_second=1.0)
+        await line.placing.place_admitted(call.id, campaign_id=call.campaign_id, calls_per_second=1.0)
 
     assert len(line.carrier.placed) == 3
     assert round(sum(line.slept), 6) == 2.2
@@ -148,7 +148,7 @@ async def test_calls_wait_for_the_campaign_s_turn_and_the_account_s(world: Diall
 async def test_a_call_whose_turn_comes_after_a_pause_is_not_dialled(world: DiallingWorld) -> None:
     line = Line(world)
     first, second = await admitted(world, 2)
-    await line.placing.place_admitted(first.id, calls_per_second=1.0)
+    await line.placing.place_admitted(first.id, campaign_id=first.campaign_id, calls_per_second=1.0)
     sleep = line.placing._turns._sleep
 
     async def sleep_through_a_pause(seconds: float) -> None:
@@ -156,7 +156,7 @@ async def test_a_call_whose_turn_comes_after_a_pause_is_not_dialled(world: Diall
         await sleep(seconds)
 
     line.placing._turns._sleep = sleep_through_a_pause
-    await line.placing.place_admitted(second.id, calls_per_second=1.0)
+    await line.placing.place_admitted(second.id, campaign_id=second.campaign_id, calls_per_second=1.0)
     assert len(line.carrier.placed) == 1
 
 
@@ -190,3 +190,33 @@ async def test_a_call_that_nobody_knows_is_not_placed(world: DiallingWorld) -> N
     line = Line(world)
     with pytest.raises(NotFound):
         await line.placing.place(new_id())
+    with pytest.raises(NotFound):
+        await line.placing.place_admitted(new_id())
+
+
+async def test_calls_of_several_campaigns_are_marked_together_each_by_its_own_rules(database: Database) -> None:
+    world = await dialling_world(database)
+    line = Line(world)
+    calls = [*await admitted(world, 3), *await admitted(world, 2, first=10)]
+    await change(world, calls[0], "suppressed")
+    await change(world, calls[1], "withdrawn")
+    await change(world, calls[3], "paused")
+
+    await asyncio.gather(*(line.placing.place_admitted(call.id) for call in calls))
+    states = [(await reread(database, call)).state for call in calls]
+    assert states == ["void", "void", "accepted", "void", "void"]
+    assert [request.to for request in line.carrier.placed] == [calls[2].to_number]
+
+
+async def test_what_goes_wrong_with_the_database_is_told_to_all_that_were_together(world: DiallingWorld) -> None:
+    line = Line(world)
+    calls = await admitted(world, 2)
+
+    async def broken(_: object) -> bool:
+        raise DatabaseUnavailable("away")
+
+    told = await asyncio.gather(
+        *(line.placing.place_admitted(call.id, fence=broken) for call in calls), return_exceptions=True
+    )
+    assert [type(error) for error in told] == [DatabaseUnavailable] * 2
+    assert line.carrier.placed == []

@@ -5,11 +5,14 @@ campaign, opted out, or found that this process does not dial any more; all of t
 is read after `requested_at` was taken, in the transaction that marks the call as dialling.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
+from uuid import UUID
 
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from voice_agent.storage.many_rows import is_one_of
 from voice_agent.storage.tables import CallRow, CampaignContactRow, CampaignRow
 
 RUNNING = "running"
@@ -19,27 +22,45 @@ LEASED = "leased"
 DIALING = "dialing"
 
 
-async def begin(session: AsyncSession, call: CallRow, now: datetime) -> bool:
-    """Mark the contact of an admitted call as being dialled; False where it is not to be dialled any more.
+async def locked(session: AsyncSession, call_ids: Sequence[UUID]) -> Sequence[CallRow]:
+    """Return calls for a change, in one order always: two that want the same calls do not wait for each other."""
+    query = select(CallRow).where(is_one_of(session, CallRow.id, call_ids)).order_by(CallRow.id)
+    query = query.with_for_update(key_share=True).execution_options(populate_existing=True)
+    return (await session.scalars(query)).all()
 
-    It is where the campaign runs under the epoch of the admission, and the contact is leased for this very call.
+
+async def begin(session: AsyncSession, calls: Sequence[CallRow], now: datetime) -> set[UUID]:
+    """Mark the contacts of admitted calls as being dialled; return the calls that are to be dialled still.
+
+    Those are whose campaign runs under the epoch of the admission, and whose contact is leased for this very call.
     """
-    epoch = select(CampaignRow.epoch).where(
-        CampaignRow.id == call.campaign_id, CampaignRow.org_id == call.org_id, CampaignRow.state == RUNNING
+    contact = CampaignContactRow
+    is_as_it_was = (
+        select(CallRow.id)
+        .join(CampaignRow, CampaignRow.id == CallRow.campaign_id)
+        .where(
+            CallRow.id == contact.call_id,
+            CallRow.campaign_contact_id == contact.id,
+            CallRow.org_id == contact.org_id,
+            CallRow.campaign_epoch == contact.lease_epoch,
+            CampaignRow.org_id == contact.org_id,
+            CampaignRow.state == RUNNING,
+            CampaignRow.epoch == contact.lease_epoch,
+        )
+        .correlate(contact)
+        .exists()
     )
     begun = await session.execute(
-        update(CampaignContactRow)
+        update(contact)
         .where(
-            CampaignContactRow.id == call.campaign_contact_id,
-            CampaignContactRow.org_id == call.org_id,
-            CampaignContactRow.call_id == call.id,
-            CampaignContactRow.state == LEASED,
-            CampaignContactRow.lease_until > now,
-            CampaignContactRow.lease_epoch == call.campaign_epoch,
-            epoch.scalar_subquery() == call.campaign_epoch,
+            is_one_of(session, contact.id, [call.campaign_contact_id for call in calls]),
+            is_one_of(session, contact.call_id, [call.id for call in calls]),
+            contact.state == LEASED,
+            contact.lease_until > now,
+            is_as_it_was,
         )
         .values(state=DIALING)
-        .returning(CampaignContactRow.id)
+        .returning(contact.call_id)
         .execution_options(synchronize_session=False)
     )
-    return begun.scalar_one_or_none() is not None
+    return {call_id for call_id in begun.scalars() if call_id is not None}

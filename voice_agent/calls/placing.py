@@ -6,8 +6,10 @@ row that says where (docs/decisions/0014). Calls of campaigns wait for their tur
 asked again as late as can be.
 """
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
+from itertools import groupby
 from uuid import UUID
 
 import msgspec
@@ -21,6 +23,7 @@ from voice_agent.calls.ports import CallAddresses, CallRequest, Carrier, Carrier
 from voice_agent.calls.processor import CallProcessor
 from voice_agent.calls.turns import DialTurns
 from voice_agent.compliance.model import CallRefused, Purpose
+from voice_agent.compliance.rules import may_call
 from voice_agent.compliance.service import ComplianceService
 from voice_agent.errors import CarrierError, NotFound
 from voice_agent.storage.database import Database
@@ -40,6 +43,22 @@ class PlacingPorts(msgspec.Struct, frozen=True, kw_only=True):
     carrier: Carrier
     addresses: CallAddresses
     processor: CallProcessor
+
+
+MOST_TOGETHER = 50
+"""Calls of one transaction that marks them as dialling."""
+
+
+class _Batch(msgspec.Struct, kw_only=True, eq=False):
+    """Calls that are to be marked as dialling together."""
+
+    call_ids: list[UUID]
+    fence: Fence | None
+    task: "asyncio.Task[dict[UUID, tuple[CallRow, bool]]] | None" = None
+
+
+def _whose(call: CallRow) -> tuple[UUID, UUID]:
+    return call.org_id, call.campaign_id or call.id
 
 
 class CallPlacing:
@@ -62,6 +81,8 @@ class CallPlacing:
         self._clock = clock
         self._calls_per_second = calls_per_second
         self._turns = turns or DialTurns()
+        self._filling: _Batch | None = None
+        self._one_at_a_time = asyncio.Lock()
 
     async def place(self, call_id: UUID) -> CallRow:
         """Ask the carrier for a call that was written down, once, ever; return the call as it stands then.
@@ -79,21 +100,24 @@ class CallPlacing:
         return await self._post(call)
 
     async def place_admitted(
-        self, call_id: UUID, *, calls_per_second: float | None = None, fence: Fence | None = None
+        self,
+        call_id: UUID,
+        *,
+        campaign_id: UUID | None = None,
+        calls_per_second: float | None = None,
+        fence: Fence | None = None,
     ) -> CallRow:
         """Ask the carrier for a call of a campaign that was admitted, once, ever; return it as it stands then.
 
-        It waits for its turn by the campaign's rate and the account's. Then, in the transaction that marks it as
+        It waits for its turn by the rate of `campaign_id` and the account's. Then, in the transaction that marks it as
         dialling, everything is asked again that may have changed since it was admitted: whether this process still
         dials (`fence`), the campaign's state and epoch, the contact's lease, the rules. Where anything has, the call
-        is void and nothing is sent.
+        is void and nothing is sent. Raises NotFound.
         """
-        async with self._database.read() as session:
-            campaign_id = (await session.get_one(CallRow, call_id)).campaign_id
         if calls_per_second is not None:
             await self._turns.wait(f"before {campaign_id}", calls_per_second)
         await self._turns.wait("before", self._calls_per_second)
-        call, is_ours = await self._database.transact(lambda session: self._begin(session, call_id, fence))
+        call, is_ours = await self._begun(call_id, fence)
         if not is_ours:
             self._processor.announce(call)
             return call
@@ -101,27 +125,69 @@ class CallPlacing:
             await self._turns.wait(str(campaign_id), calls_per_second)
         return await self._post(call)
 
-    async def _begin(self, session: AsyncSession, call_id: UUID, fence: Fence | None) -> tuple[CallRow, bool]:
-        """Mark an admitted call as dialling, or as void; return whether it is to be asked for."""
-        call = await self._existing(session, call_id)
-        if CallState(call.state) is not CallState.INTENT:
-            return call, False
+    async def _begun(self, call_id: UUID, fence: Fence | None) -> tuple[CallRow, bool]:
+        """Mark a call as dialling, or as void; return whether it is to be asked for.
+
+        Calls that come while a transaction is under way are marked in the next one together: what decides about them
+        is asked for all of them with as many queries as for one.
+        """
+        batch = self._filling
+        # Who asks for the same call a second time comes into the next batch: in one both would find that it is theirs.
+        if batch is None or call_id in batch.call_ids or batch.fence != fence or len(batch.call_ids) >= MOST_TOGETHER:
+            batch = self._filling = _Batch(call_ids=[], fence=fence)
+            batch.task = asyncio.create_task(self._begin_batch(batch), name="begin-calls")
+        batch.call_ids.append(call_id)
+        assert batch.task is not None  # noqa: S101 - made with the batch
+        begun = await asyncio.shield(batch.task)
+        if call_id not in begun:
+            raise NotFound("there is no such call")
+        return begun[call_id]
+
+    async def _begin_batch(self, batch: "_Batch") -> dict[UUID, tuple[CallRow, bool]]:
+        async with self._one_at_a_time:
+            if self._filling is batch:
+                self._filling = None
+            return await self._database.transact(lambda session: self._begin(session, batch.call_ids, batch.fence))
+
+    async def _begin(
+        self, session: AsyncSession, call_ids: Sequence[UUID], fence: Fence | None
+    ) -> dict[UUID, tuple[CallRow, bool]]:
+        calls = await admitted.locked(session, call_ids)
+        # Before anything is looked at: what is committed from now on may come too late, what was before is seen.
         now = self._clock()
-        if fence is not None and not await fence(session):
-            return await self._not_dialled(session, call, Outcome.NOT_PLACED, "another process dials by now"), False
-        purpose = Purpose(call.purpose)
-        verdict = await self._compliance.ask(
-            session, call.org_id, call.to_number, purpose, now, campaign_id=call.campaign_id
-        )
-        call.verdict = verdict_document(verdict, now)
-        if not verdict.is_allowed:
-            return await self._not_dialled(session, call, Outcome.BLOCKED, str(CallRefused(verdict.reasons))), False
-        if not await admitted.begin(session, call, now):
-            why = "the campaign or the contact is not as it was when the call was admitted"
-            return await self._not_dialled(session, call, Outcome.CANCELLED, why), False
-        await repository.claim_dialing(session, call.id, now)
-        await session.refresh(call)
-        return call, True
+        waiting = [call for call in calls if CallState(call.state) is CallState.INTENT]
+        dialled: set[UUID] = set()
+        if fence is not None and waiting and not await fence(session):
+            for call in waiting:
+                await self._not_dialled(session, call, Outcome.NOT_PLACED, "another process dials by now")
+        else:
+            allowed = await self._allowed(session, waiting, now)
+            dialled = await admitted.begin(session, allowed, now)
+            for call in allowed:
+                if call.id in dialled:
+                    call.state, call.requested_at = CallState.DIALING.value, now
+                    call.revision += 1
+                else:
+                    why = "the campaign or the contact is not as it was when the call was admitted"
+                    await self._not_dialled(session, call, Outcome.CANCELLED, why)
+        return {call.id: (call, call.id in dialled) for call in calls}
+
+    async def _allowed(self, session: AsyncSession, calls: Sequence[CallRow], now: datetime) -> list[CallRow]:
+        """Return the calls that the rules allow; the others are void, with every reason."""
+        allowed = []
+        for (org_id, campaign_id), group in groupby(sorted(calls, key=_whose), key=_whose):
+            some = list(group)
+            numbers = [call.to_number for call in some]
+            callees = await self._compliance.callees(session, org_id, numbers, campaign_id=campaign_id)
+            for call in some:
+                # A number that cannot exist was never admitted: of every other one there is a callee.
+                verdict = may_call(callees[call.to_number], Purpose(call.purpose), now, self._compliance.packs)
+                call.verdict = verdict_document(verdict, now)
+                if verdict.is_allowed:
+                    allowed.append(call)
+                else:
+                    await self._not_dialled(session, call, Outcome.BLOCKED, str(CallRefused(verdict.reasons)))
+        return allowed
 
     async def _not_dialled(self, session: AsyncSession, call: CallRow, outcome: Outcome, why: str) -> CallRow:
         before = repository.facts_of(call)

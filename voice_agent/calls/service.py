@@ -203,10 +203,17 @@ class CallService:
         return await self._placing.place(call_id)
 
     async def place_admitted(
-        self, call_id: UUID, *, calls_per_second: float | None = None, fence: Fence | None = None
+        self,
+        call_id: UUID,
+        *,
+        campaign_id: UUID | None = None,
+        calls_per_second: float | None = None,
+        fence: Fence | None = None,
     ) -> CallRow:
         """Ask the carrier for a call of a campaign, as `CallPlacing.place_admitted`."""
-        return await self._placing.place_admitted(call_id, calls_per_second=calls_per_second, fence=fence)
+        return await self._placing.place_admitted(
+            call_id, campaign_id=campaign_id, calls_per_second=calls_per_second, fence=fence
+        )
 
     async def _existing(self, session: AsyncSession, call_id: UUID) -> CallRow:
         call = await repository.locked(session, call_id)

@@ -60,7 +60,12 @@ class Dialler(Protocol):
     """What dials; `calls.service.CallService` implements it."""
 
     async def place_admitted(
-        self, call_id: UUID, *, calls_per_second: float | None = None, fence: Fence | None = None
+        self,
+        call_id: UUID,
+        *,
+        campaign_id: UUID | None = None,
+        calls_per_second: float | None = None,
+        fence: Fence | None = None,
     ) -> CallRow:
         """Dial an admitted call."""
         ...
@@ -191,7 +196,9 @@ class CampaignScheduler:
     async def _place(self, call: CallRow, calls_per_second: float) -> None:
         """Dial one call. What goes wrong is written down with the call, or found by the sweeper and the reconciler."""
         try:
-            await self._ports.calls.place_admitted(call.id, calls_per_second=calls_per_second, fence=self.leader.holds)
+            await self._ports.calls.place_admitted(
+                call.id, campaign_id=call.campaign_id, calls_per_second=calls_per_second, fence=self.leader.holds
+            )
         except (VoiceAgentError, SQLAlchemyError) as error:
             log.warning("admitted_call_not_placed", call_id=str(call.id), error=f"{type(error).__name__}: {error}")
 
