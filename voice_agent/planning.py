@@ -365,9 +365,21 @@ async def _subject(session: AsyncSession, call: CallRow, number: str) -> ToolSub
 def _zone_of(number: str) -> str:
     """Return a time zone in which a number may be, UTC where nobody knows."""
     try:
-        return next(iter(read_number(number).zones), "UTC")
+        known = read_number(number)
     except InvalidRequest:
         return "UTC"
+    main = _MAIN_ZONES.get(known.country, "")
+    return main if main in known.zones else next(iter(known.zones), "UTC")
+
+
+_MAIN_ZONES = {
+    "CL": "America/Santiago",
+    "EC": "America/Guayaquil",
+    "ES": "Europe/Madrid",
+    "MX": "America/Mexico_City",
+    "PT": "Europe/Lisbon",
+}
+"""Where most people are whose mobile number does not tell: islands have zones of their own."""
 
 
 def country_of(number: str) -> str:

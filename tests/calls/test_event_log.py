@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.calls.call_world import HEADER, SETTINGS, Call, log_of, short_call
-from voice_agent.calls.event_log import EventLog, encoded_line, parse_event_log, read_event_log
+from voice_agent.calls.event_log import EventLog, encoded_header, encoded_line, parse_event_log, read_event_log
 from voice_agent.calls.event_writer import EventLogWriter
 from voice_agent.calls.spool import Spool
 from voice_agent.errors import EventLogError
@@ -121,3 +121,21 @@ def test_a_changed_byte_never_raises_anything_else(place: int, value: int) -> No
     content = LOG[:place] + bytes([value]) + LOG[place + 1 :]
     with contextlib.suppress(EventLogError):
         assert len(parse_event_log(content).entries) <= content.count(b"\n")
+
+
+def test_a_message_was_left_when_a_machine_had_taken_all_of_it() -> None:
+    settings = msgspec.structs.replace(SETTINGS, on_machine="drop", machine_message="Call us.")
+    call = Call(settings)
+    call.greet()
+    call.play(ev.AnsweredBy(at=2.0, answered_by="machine_end_beep"), ev.PlaybackStarted(at=2.1, turn=2))
+    header = msgspec.structs.replace(HEADER, settings=settings)
+
+    def log() -> EventLog:
+        lines = b"".join(encoded_line(event, actions) for event, actions in call.decided)
+        return parse_event_log(encoded_header(header) + lines)
+
+    assert log().first_audio_at == header.started_at + timedelta(seconds=0.1)
+    assert log().message_left_at is None
+    call.play(ev.PlaybackFinished(at=4.0, turn=2))
+    assert log().message_left_at == header.started_at + timedelta(seconds=4.0)
+    assert log().disclosed_at is None

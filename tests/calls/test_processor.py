@@ -262,3 +262,37 @@ async def test_a_change_that_is_none_is_not_told(world: World) -> None:
 
 def an_unknown_call() -> UUID:
     return UUID(int=1)
+
+
+async def test_whoever_holds_a_call_takes_the_verdict_and_the_carrier_is_left_alone(world: World) -> None:
+    told: list[tuple[str, str]] = []
+
+    async def tell(call_sid: str, answered_by: str) -> bool:
+        told.append((call_sid, answered_by))
+        return True
+
+    world.processor.tell_holder = tell
+    call = await a_stored_call(world.database, state="in_progress", call_sid=SID)
+    async with world.database.write() as session:
+        (await session.get_one(CallRow, call.id)).on_machine = "hang_up"
+    await world.take(verdict("machine_start"))
+    await eventually(lambda: told == [(SID, "machine_start")])
+    await world.processor.close()
+    assert world.carrier.hung_up == []
+    assert (await reread(world.database, call.id)).end_reason is None
+
+
+@pytest.mark.parametrize(("on_machine", "hung_up"), [("hang_up", [SID]), ("speak", [])])
+async def test_a_machine_that_nobody_holds_is_hung_up_on_by_the_carrier_where_that_is_the_rule(
+    world: World, on_machine: str, hung_up: list[str]
+) -> None:
+    async def tell(call_sid: str, answered_by: str) -> bool:
+        return not (call_sid and answered_by)
+
+    world.processor.tell_holder = tell
+    call = await a_stored_call(world.database, state="in_progress", call_sid=SID)
+    async with world.database.write() as session:
+        (await session.get_one(CallRow, call.id)).on_machine = on_machine
+    await world.take(verdict("machine_start"))
+    await world.processor.close()
+    assert world.carrier.hung_up == hung_up

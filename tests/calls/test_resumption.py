@@ -484,3 +484,40 @@ def test_f49_a_server_that_stops_during_it_ends_the_call_when_the_line_is_back()
     found = _restored(call)
     assert found.event.hang_up
     assert not found.event.is_disclosed
+
+
+# --- campaigns --------------------------------------------------------------------------------------------------
+OPTING = msgspec.structs.replace(TALKING, hears_opt_out=True, on_machine="drop", machine_message="Call us. Thank you.")
+WISH = "Take me off your list."
+
+
+def _opting() -> ResumableCall:
+    call = ResumableCall(OPTING)
+    call.greet()
+    call.say(WISH, at=3.0)
+    return call
+
+
+def test_an_opt_out_that_may_not_be_written_down_is_asked_for_again() -> None:
+    before = _restored(_opting())
+    assert before.event.opted_out == WISH
+    again = ResumableCall(OPTING)
+    again.resume(before)
+    assert again.decided[-1][1] == (act.RecordOptOut(words=WISH, how="phrase"),)
+    assert _restored(_opting(), again).event.opted_out == WISH
+
+
+def test_one_that_is_written_down_is_confirmed_and_the_call_ends() -> None:
+    call = _opting()
+    call.play(ev.OptOutRecorded(at=3.5, is_committed=True), ev.PlaybackStarted(at=3.6, turn=call.turn))
+    event = _restored(call).event
+    assert (event.opted_out, event.hang_up) == ("", True)
+    assert event.unheard.startswith("I have taken your number")
+
+
+def test_a_message_that_was_cut_is_left_again_and_the_agent_hangs_up() -> None:
+    call = ResumableCall(OPTING)
+    call.greet()
+    call.play(ev.AnsweredBy(at=2.0, answered_by="machine_end_beep"), ev.PlaybackStarted(at=2.1, turn=2))
+    event = _restored(call).event
+    assert (event.unheard, event.hang_up) == ("Call us. Thank you.", True)

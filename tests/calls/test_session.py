@@ -20,6 +20,7 @@ from voice_agent.calls.spool import Spool
 from voice_agent.errors import CarrierError, ProviderBusy
 from voice_agent.media_stream.connection import CloseReason, PlayoutClock
 from voice_agent.pipeline import events as ev
+from voice_agent.pipeline.ports import HeardOptOut
 
 CALL = "CA" + "0" * 31 + "1"
 
@@ -260,3 +261,49 @@ async def test_f49_a_goodbye_is_said_before_the_server_ends_the_call(held: Held)
     held.wire.stop()
     log = await held.log()
     assert ev.EndRequested in _kinds(log)
+
+
+async def test_a_verdict_reaches_the_conversation_also_one_that_comes_before_it(spool: Spool, tmp_path: Path) -> None:
+    held = Held(spool, tmp_path)
+    assert not held.calls.note_answered_by(CALL, "human")
+    held.providers.may_plan.clear()
+    held.start()
+    assert held.calls.note_answered_by(CALL, "unknown")
+    held.providers.may_plan.set()
+    await eventually(lambda: held.session._conversation)
+    assert held.calls.note_answered_by(CALL, "human")
+    held.wire.stop()
+    log = await held.log()
+    verdicts = [entry.event.answered_by for entry in log.entries if isinstance(entry.event, ev.AnsweredBy)]
+    assert verdicts == ["unknown", "human"]
+
+
+async def test_an_opt_out_goes_where_the_process_keeps_them_and_nowhere_without_that(held: Held) -> None:
+    kept: list[tuple[str, HeardOptOut]] = []
+
+    async def keep(call_sid: str, heard: HeardOptOut) -> bool:
+        kept.append((call_sid, heard))
+        return True
+
+    said = HeardOptOut(words="stop calling", how="phrase", second=3.0)
+    current = held.session
+    assert not await current.record_opt_out(said)
+    current._surroundings = msgspec.structs.replace(current._surroundings, opt_out=keep)
+    assert await current.record_opt_out(said)
+    assert kept == [(CALL, said)]
+
+
+@pytest.mark.parametrize(
+    ("reason", "noted"), [("machine", "machine"), ("opted_out", "opted_out"), ("idle", "agent_hung_up")]
+)
+async def test_why_the_agent_hung_up_is_noted(held: Held, reason: str, noted: str) -> None:
+    reasons: list[str] = []
+
+    async def note(call_sid: str, why: session.EndReason) -> None:
+        assert call_sid == CALL
+        reasons.append(why)
+
+    current = held.session
+    current._surroundings = msgspec.structs.replace(current._surroundings, note_end=note)
+    await current.hang_up(reason)
+    assert reasons == [noted]
