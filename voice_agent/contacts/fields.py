@@ -1,6 +1,5 @@
 """Custom fields: the types that an organisation may give them, and their values as people write them. Pure."""
 
-import math
 import re
 from datetime import date
 from enum import StrEnum
@@ -15,6 +14,9 @@ KEY = re.compile(r"[a-z][a-z0-9_]{0,63}")
 """A field's name: it is also a variable of an agent's prompt."""
 
 LONGEST_TEXT = 2_000
+LARGEST_NUMBER = 10**30
+"""Numbers are below it: as many digits as are read."""
+
 
 Value = str | int | float | bool
 
@@ -88,7 +90,7 @@ def check_value(field: CustomField, value: Value) -> Value:
         read = read_value(CustomField(key=field.key, label=field.label, type=field.type, choices=field.choices), value)
         if read is not None and field.type in (FieldType.TEXT, FieldType.DATE, FieldType.CHOICE):
             return read
-    elif (field.type is FieldType.NUMBER and is_number and math.isfinite(value)) or (
+    elif (field.type is FieldType.NUMBER and is_number and -LARGEST_NUMBER < value < LARGEST_NUMBER) or (
         field.type is FieldType.BOOLEAN and isinstance(value, bool)
     ):
         return value
