@@ -183,7 +183,7 @@ class Campaigns(RuleBasedStateMachine):
     def die_before_the_request(self, which: int) -> None:
         waiting = self.calls(CallState.INTENT)
         call_id = waiting[which % len(waiting)].id
-        self.run(self.database.transact(lambda session: self.line.placing._begin(session, call_id, None)))
+        self.run(self.database.transact(lambda session: self.line.placing._begin(session, [call_id], None)))
 
     @precondition(lambda self: self.carrier.sids)
     @rule(

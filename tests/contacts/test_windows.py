@@ -56,7 +56,9 @@ async def test_every_member_of_a_list_is_in_one_window(database: Database, org_i
             [ListMemberRow(list_id=list_id, contact_id=each, org_id=org_id, added_at=NOW) for each in members]
         )
 
-    met, sizes, after = [], [], None
+    met: list[UUID] = []
+    sizes: list[int] = []
+    after = None
     async with database.read() as session:
         while True:
             among, after = await members_window(session, org_id, list_id, after=after, size=3)
