@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from sqlalchemy import update
 from structlog.testing import capture_logs
 
 from tests.contracts.eventually import eventually
@@ -14,6 +15,7 @@ from voice_agent.jobs.model import JobContext, JobKind, Retry, Run
 from voice_agent.jobs.outbox import JobOutbox
 from voice_agent.jobs.performer import Performer
 from voice_agent.storage.database import Database
+from voice_agent.storage.tables import JobRow
 
 ONCE = Retry(tries=1)
 
@@ -171,3 +173,40 @@ async def test_one_that_does_not_listen_is_named(world: World) -> None:
     assert [entry["event"] for entry in entries] == ["job_does_not_end"]
     world.may_end.set()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_job_that_is_not_tried_any_more_is_given_up_once_also_after_a_time_out(database: Database) -> None:
+    world, given_up = World(database), []
+
+    async def give_up(payload: Note, error: Exception) -> None:
+        given_up.append((payload.name, type(error)))
+
+    world.may_end.clear()
+    kind = JobKind(
+        name="note", payload=Note, handler=world.handle, retry=Retry(tries=2), timeout_s=0.01, give_up=give_up
+    )
+    performer = Performer(database, JobOutbox(), {"note": kind})
+    await performer.perform(await world.run())
+    assert given_up == []
+
+    async with database.write() as session:
+        await session.execute(update(JobRow).values(due_at=now()))
+    (again,) = await hand_over(database)
+    await performer.perform(again)
+    assert given_up == [("n", TimeoutError)]
+    assert (await world.left())[:2] == (0, 1)
+
+
+async def test_what_cannot_be_given_up_has_failed_all_the_same(database: Database) -> None:
+    world = World(database)
+    world.error = ValueError("no")
+
+    async def give_up(_: Note, __: Exception) -> None:
+        raise RuntimeError("nor this")
+
+    kind = JobKind(name="note", payload=Note, handler=world.handle, retry=ONCE, give_up=give_up)
+    with capture_logs() as logs:
+        await Performer(database, JobOutbox(), {"note": kind}).perform(await world.run())
+
+    assert await world.left() == (0, 1, "ValueError: no")
+    assert "job_not_given_up" in [line["event"] for line in logs]

@@ -163,7 +163,7 @@ class Preflight:
 
     def register(self, jobs: Jobs) -> None:
         """Say what there is to do. Before `Jobs.open`."""
-        jobs.register(VALIDATE, CampaignToLookAt, self.work, timeout_s=JOB_S)
+        jobs.register(VALIDATE, CampaignToLookAt, self.work, timeout_s=JOB_S, give_up=self.give_up)
 
     async def begin(self, session: AsyncSession, campaign: CampaignRow, cause: Cause) -> CampaignRow:
         """Have a campaign looked at after the caller's transaction. Raises Conflict where its state does not allow it.
@@ -202,28 +202,24 @@ class Preflight:
         return fingerprint(plan, contacts=await audience.count(session, campaign), agents=versions)
 
     # --- the job ----------------------------------------------------------------------------------------------
-    async def work(self, work: CampaignToLookAt, context: JobContext) -> None:
+    async def work(self, work: CampaignToLookAt, context: JobContext) -> None:  # noqa: ARG002 - the port's shape
         """Look at a campaign to the end: the handler of the job."""
-        is_more = True
-        while is_more:
-            try:
-                is_more = await self._chunk_of(work)
-            except Exception as error:
-                if context.is_last:
-                    await self._fail(work, type(error).__name__)
-                raise
+        while await self._chunk_of(work):
+            pass
 
     async def _chunk_of(self, work: CampaignToLookAt) -> bool:
         answered = await self._answered(work)
         return await self._database.transact(lambda session: self._step(session, work, answered))
 
-    async def _fail(self, work: CampaignToLookAt, error: str) -> None:
-        log.error("campaign_not_looked_at", campaign_id=str(work.campaign_id), cause=error)
+    async def give_up(self, work: CampaignToLookAt, error: Exception) -> None:
+        """Write down that a look has failed: the campaign is a draft again."""
+        cause = type(error).__name__
+        log.error("campaign_not_looked_at", campaign_id=str(work.campaign_id), cause=cause)
         async with self._database.write() as session:
             found = await self._at_work(session, work)
             if found is not None:
                 campaign, look = found
-                failed = msgspec.structs.replace(look, stage=Stage.FAILED, error=error, finished_at=self._clock())
+                failed = msgspec.structs.replace(look, stage=Stage.FAILED, error=cause, finished_at=self._clock())
                 await self._finish(session, campaign, failed)
 
     async def _at_work(self, session: AsyncSession, work: CampaignToLookAt) -> tuple[CampaignRow, Look] | None:

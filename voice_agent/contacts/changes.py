@@ -90,7 +90,7 @@ class ContactChanges:
 
     def register(self, jobs: Jobs) -> None:
         """Say what there is to do. Before `Jobs.open`."""
-        jobs.register(CHANGE_CONTACTS, ChangeSetWork, self.work, timeout_s=JOB_S)
+        jobs.register(CHANGE_CONTACTS, ChangeSetWork, self.work, timeout_s=JOB_S, give_up=self.give_up)
         jobs.every("deleted_contacts", PURGE_S, self.purge)
 
     # --- asking -----------------------------------------------------------------------------------------------
@@ -168,16 +168,10 @@ class ContactChanges:
         return (await session.scalars(query)).all()
 
     # --- working ----------------------------------------------------------------------------------------------
-    async def work(self, work: ChangeSetWork, context: JobContext) -> None:
+    async def work(self, work: ChangeSetWork, context: JobContext) -> None:  # noqa: ARG002 - the port's shape
         """Do what a change set is there for, or take it back: the handler of its job."""
-        is_more = True
-        while is_more:
-            try:
-                is_more = await self._database.transact(lambda session: self._chunk(session, work.change_set_id))
-            except Exception as error:
-                if context.is_last:
-                    await self._fail(work.change_set_id, error)
-                raise
+        while await self._database.transact(lambda session: self._chunk(session, work.change_set_id)):
+            pass
 
     async def purge(self) -> None:
         """Delete for good what was deleted `KEPT` ago, some contacts at a time."""
@@ -244,10 +238,11 @@ class ContactChanges:
         await repository.touch_many(session, row.org_id, chosen, now, change_set_id=row.id, before=before)
         return len(chosen)
 
-    async def _fail(self, change_set_id: UUID, error: Exception) -> None:
-        log.error("change_set_failed", change_set_id=str(change_set_id), cause=type(error).__name__)
+    async def give_up(self, work: ChangeSetWork, error: Exception) -> None:
+        """Write down that a change set has failed; what is changed by then stays."""
+        log.error("change_set_failed", change_set_id=str(work.change_set_id), cause=type(error).__name__)
         async with self._database.write() as session:
-            row = await session.get_one(ChangeSetRow, change_set_id)
+            row = await session.get_one(ChangeSetRow, work.change_set_id)
             row.state, row.error, row.finished_at = "failed", type(error).__name__, self._clock()
 
     # --- within -----------------------------------------------------------------------------------------------

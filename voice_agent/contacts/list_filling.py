@@ -110,7 +110,7 @@ class ListFilling:
 
     def register(self, jobs: Jobs) -> None:
         """Say what there is to do. Before `Jobs.open`."""
-        jobs.register(FILL_LIST, ListToFill, self.work, timeout_s=JOB_S)
+        jobs.register(FILL_LIST, ListToFill, self.work, timeout_s=JOB_S, give_up=self.give_up)
 
     async def start(self, session: AsyncSession, row: ChangeSetRow) -> None:
         """Begin a new filling: do its first chunk, and have the rest done after the caller's transaction."""
@@ -121,16 +121,10 @@ class ListFilling:
                 session, FILL_LIST, ListToFill(change_set_id=row.id), job_id=f"contacts-fill-{row.id}"
             )
 
-    async def work(self, work: ListToFill, context: JobContext) -> None:
+    async def work(self, work: ListToFill, context: JobContext) -> None:  # noqa: ARG002 - the port's shape
         """Do what is left of a filling: the handler of its job."""
-        is_more = True
-        while is_more:
-            try:
-                is_more = await self._database.transact(lambda session: self._chunk(session, work.change_set_id))
-            except Exception as error:
-                if context.is_last:
-                    await self._fail(work.change_set_id, error)
-                raise
+        while await self._database.transact(lambda session: self._chunk(session, work.change_set_id)):
+            pass
 
     async def _chunk(self, session: AsyncSession, change_set_id: UUID) -> bool:
         query = select(ChangeSetRow).where(ChangeSetRow.id == change_set_id).with_for_update(key_share=True)
@@ -139,10 +133,11 @@ class ListFilling:
             return False
         return await fill_chunk(session, row, self._clock(), window=self._window)
 
-    async def _fail(self, change_set_id: UUID, error: Exception) -> None:
-        log.error("list_not_filled", change_set_id=str(change_set_id), cause=type(error).__name__)
+    async def give_up(self, work: ListToFill, error: Exception) -> None:
+        """Write down that a filling has failed; who is on the list by then stays on it."""
+        log.error("list_not_filled", change_set_id=str(work.change_set_id), cause=type(error).__name__)
         async with self._database.write() as session:
-            row = await session.get_one(ChangeSetRow, change_set_id)
+            row = await session.get_one(ChangeSetRow, work.change_set_id)
             row.state, row.error, row.finished_at = "failed", type(error).__name__, self._clock()
 
 

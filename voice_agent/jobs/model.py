@@ -57,6 +57,9 @@ class JobKind(msgspec.Struct, Generic[Payload], frozen=True, kw_only=True):
     timeout_s: float = 600.0
     """The longest one try may take."""
 
+    give_up: Callable[[Payload, Exception], Awaitable[None]] | None = None
+    """Writes down that the last try has failed, by whatever, a time-out too; waits for a database that is away."""
+
 
 class FailedJob(msgspec.Struct, frozen=True, kw_only=True):
     """A job that is not tried any more."""

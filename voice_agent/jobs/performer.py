@@ -78,6 +78,8 @@ class Performer:
         try:
             await _handle(kind, job, context)
         except Exception as error:  # noqa: BLE001 - the boundary of a job: whatever it raises, it is tried again
+            if context.is_last and kind is not None:
+                await _give_up(kind, job, error)
             return self._not_done(context, retry, run, worker_id, f"{type(error).__name__}: {error}")
         log.debug("job_done", job=job.id, kind=job.kind, tries=tries)
         return partial(self._outbox.finish, run=run, by=worker_id)
@@ -115,3 +117,14 @@ async def _handle(kind: JobKind[Any] | None, job: JobRow, context: JobContext) -
     payload = msgspec.convert(job.payload, kind.payload)
     async with asyncio.timeout(kind.timeout_s):
         await kind.handler(payload, context)
+
+
+async def _give_up(kind: JobKind[Any], job: JobRow, error: Exception) -> None:
+    """Tell whoever asked for a job that it is not tried any more."""
+    if kind.give_up is None:
+        return
+    try:
+        payload = msgspec.convert(job.payload, kind.payload)
+        await persistently(partial(kind.give_up, payload, error))
+    except Exception:  # the job has failed all the same, and its row says why
+        log.exception("job_not_given_up", job=job.id, kind=job.kind)

@@ -50,14 +50,21 @@ class Jobs:
         *,
         retry: Retry | None = None,
         timeout_s: float = 600.0,
+        give_up: Callable[[Payload, Exception], Awaitable[None]] | None = None,
     ) -> None:
         """Have jobs of a kind done by a handler, for `timeout_s` at the most each time. Before `open`.
 
-        A payload holds ids, not contents. A handler that raises is run again by `retry`, then the job has failed.
+        A payload holds ids, not contents. A handler that raises is run again by `retry`, then the job has failed, and
+        `give_up` says so where people look.
         """
         self._refuse_twice(kind, self._kinds)
         self._kinds[kind] = JobKind(
-            name=kind, payload=payload, handler=handler, retry=retry or Retry(), timeout_s=timeout_s
+            name=kind,
+            payload=payload,
+            handler=handler,
+            retry=retry or Retry(),
+            timeout_s=timeout_s,
+            give_up=give_up,
         )
 
     def every(
