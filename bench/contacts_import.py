@@ -33,7 +33,7 @@ from sqlalchemy import URL, func, make_url, select
 from bench.figures import Figure, figure, parser, write_figures
 from tests.servers.postgres import PostgresServer
 from voice_agent.auth.principal import system
-from voice_agent.compliance.packs import built_in, zones_of_region
+from voice_agent.compliance.packs import built_in
 from voice_agent.compliance.service import ComplianceService
 from voice_agent.contacts.fetching import FetchRules
 from voice_agent.contacts.import_model import Counts, ImportSource
@@ -117,7 +117,7 @@ def parts(database: Database, folder: Path) -> Imports:
         storage=LocalStorage(folder / "files", LinkOffice(b"k" * 32, "http://files.test")),
         jobs=JobOutbox(),
         ledger=ComplianceService(built_in(), clock=_now),
-        zones_of_region=zones_of_region,
+        zones_of_region=built_in().zones_of_region,
     )
     return Imports(ports, data_dir=folder / "data", rules=FetchRules(), clock=_now)
 

@@ -55,7 +55,7 @@ from voice_agent.campaigns.opt_outs import withdraw
 from voice_agent.campaigns.routes import campaigns_router
 from voice_agent.campaigns.scheduler import CampaignScheduler, SchedulerPorts
 from voice_agent.campaigns.sweeping import Sweeper
-from voice_agent.compliance.packs import load_packs, zones_of_region
+from voice_agent.compliance.packs import load_packs
 from voice_agent.compliance.routes import compliance_router
 from voice_agent.compliance.service import ComplianceService
 from voice_agent.contacts.export import ContactExport
@@ -152,7 +152,9 @@ class Server:
             self.database, self.compliance, settings.server.data_dir / "opt_outs", clock=_now, withdraw=withdraw
         )
         self.calls.opt_out = self._opt_outs.record
-        self.contacts = ContactServices.over(self.database, self.jobs, self.compliance, _now)
+        self.contacts = ContactServices.over(
+            self.database, self.jobs, self.compliance, zones_of_region=packs.zones_of_region, clock=_now
+        )
         self.contacts.register(self.jobs)
         filling = ListFilling(self.database, self.jobs, _now)
         filling.register(self.jobs)
@@ -316,7 +318,11 @@ def contact_imports(
 ) -> Imports:
     """Return what imports contacts."""
     ports = ImportPorts(
-        database=database, storage=storage, jobs=jobs, ledger=compliance, zones_of_region=zones_of_region
+        database=database,
+        storage=storage,
+        jobs=jobs,
+        ledger=compliance,
+        zones_of_region=compliance.packs.zones_of_region,
     )
     rules = fetch_rules(settings.imports)
     return Imports(ports, data_dir=settings.server.data_dir, rules=rules, clock=_now)

@@ -15,7 +15,7 @@ import msgspec
 import typer
 
 from voice_agent.app import contact_imports, file_storage
-from voice_agent.compliance.packs import built_in
+from voice_agent.compliance.packs import load_packs
 from voice_agent.compliance.service import ComplianceService
 from voice_agent.contacts.import_command import Outcome, Wanted, dry_run, import_file
 from voice_agent.contacts.imports import Imports
@@ -66,7 +66,7 @@ async def _opened(settings: Settings) -> AsyncIterator[tuple[Database, Imports]]
     try:
         if not database.is_pooled_by_transaction:
             await database.migrate()
-        compliance = ComplianceService(built_in(), clock=lambda: datetime.now(UTC))
+        compliance = ComplianceService(load_packs(settings.compliance.packs_dir), clock=lambda: datetime.now(UTC))
         yield database, contact_imports(settings, database, storage, JobOutbox(), compliance)
     finally:
         await storage.close()

@@ -68,7 +68,9 @@ def handlers(settings: Settings) -> Register:
                 clock=_now,
                 calls_per_second=settings.twilio.calls_per_second,
             )
-            ContactServices.over(database, jobs, compliance, _now).register(jobs)
+            ContactServices.over(
+                database, jobs, compliance, zones_of_region=compliance.packs.zones_of_region, clock=_now
+            ).register(jobs)
             ListFilling(database, jobs, _now).register(jobs)
             contact_imports(settings, database, storage, jobs, compliance).upkeep.register(jobs)
             campaigns = campaign_services(settings, database, jobs, compliance, calls)

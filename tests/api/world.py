@@ -31,7 +31,7 @@ from voice_agent.campaigns.callback_routes import callbacks_router
 from voice_agent.campaigns.dialling_routes import dialling_router
 from voice_agent.campaigns.limits import Limits
 from voice_agent.campaigns.routes import campaigns_router
-from voice_agent.compliance.packs import built_in, zones_of_region
+from voice_agent.compliance.packs import built_in
 from voice_agent.compliance.routes import compliance_router
 from voice_agent.compliance.service import ComplianceService
 from voice_agent.contacts.export import ContactExport
@@ -123,7 +123,13 @@ class ApiWorld:
             default_policy=POLICY,
             clock=now,
         )
-        self.contacts = ContactServices.over(database, JobOutbox(), self.compliance, now)
+        self.contacts = ContactServices.over(
+            database,
+            JobOutbox(),
+            self.compliance,
+            zones_of_region=built_in().zones_of_region,
+            clock=now,
+        )
         # So few at a time that many chunks, windows and pages are needed.
         self.filling = ListFilling(database, JobOutbox(), now, window=FEW)
         self.lists = ContactListService(database, self.filling, now, counted_at_once=FEW)
@@ -133,7 +139,7 @@ class ApiWorld:
             storage=self.storage,
             jobs=JobOutbox(),
             ledger=self.compliance,
-            zones_of_region=zones_of_region,
+            zones_of_region=built_in().zones_of_region,
         )
         self.imports = Imports(ports, data_dir=folder / "data", rules=FetchRules(), clock=now)
         self.campaigns = CampaignServices.over(

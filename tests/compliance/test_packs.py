@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from voice_agent.compliance.model import Purpose
-from voice_agent.compliance.packs import OURS, built_in, load_packs, read_pack, zones_of_region
+from voice_agent.compliance.packs import OURS, built_in, load_packs, read_pack
 from voice_agent.errors import RulePackError
 
 TINY = """
@@ -69,7 +69,7 @@ def test_the_default_pack_has_hours_and_a_word_on_consent_for_every_purpose_but_
     ],
 )
 def test_zones_of_a_region(region: str, zones: tuple[str, ...]) -> None:
-    assert zones_of_region(region) == zones
+    assert built_in().zones_of_region(region) == zones
 
 
 def test_every_state_of_the_us_and_of_mexico_and_every_part_of_spain_has_zones() -> None:

@@ -45,11 +45,6 @@ async def test_a_number_is_ones_own_in_one_organisation_alone(database: Database
         assert not await repository.is_own_number(session, new_id(), OURS)
 
 
-async def test_the_first_organisation_is_the_oldest(database: Database, org_id: UUID) -> None:
-    async with database.read() as session:
-        assert await repository.oldest_organisation_id(session) == org_id
-
-
 def test_scopes_have_names() -> None:
     org_id, campaign_id = new_id(), new_id()
 

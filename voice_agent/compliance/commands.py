@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from voice_agent.compliance import repository
+from voice_agent.auth.repository import oldest_organisation
 from voice_agent.compliance.model import SuppressionEntry
 from voice_agent.compliance.packs import load_packs
 from voice_agent.compliance.service import ComplianceService
@@ -30,9 +30,10 @@ async def suppress(settings: Settings, number: str, *, reason: str, is_global: b
     """
     entry = SuppressionEntry(e164=read_number(number).e164, source=SOURCE, reason=reason)
     async with _opened(settings) as (session, compliance):
-        org_id = None if is_global else await repository.oldest_organisation_id(session)
-        if org_id is None and not is_global:
+        organisation = None if is_global else await oldest_organisation(session)
+        if organisation is None and not is_global:
             raise NotFound("there is no organisation yet: say --global, or create an owner first")
+        org_id = None if organisation is None else organisation.id
         row = await compliance.suppress(session, org_id, entry, created_by=OPERATOR)
         return row.scope
 

@@ -49,14 +49,6 @@ def built_in() -> RulePacks:
     return load_packs()
 
 
-def zones_of_region(region: str) -> tuple[str, ...]:
-    """Return the time zones used in a region (ISO 3166-2, such as US-FL, ES-CN, ES-TF), empty for an unknown one.
-
-    As our own packs have it: those of the United States, Spain and Mexico.
-    """
-    return built_in().zones_of_region(region)
-
-
 def read_pack(path: Path) -> RulePack:
     """Return what a file has. Raises RulePackError, which names the file and the field."""
     try:

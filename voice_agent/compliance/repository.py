@@ -14,7 +14,6 @@ from voice_agent.storage.tables import (
     ConsentRow,
     ContactPhoneRow,
     ContactRow,
-    OrganisationRow,
     PhoneNumberRow,
     RegistryCheckRow,
     SuppressionRow,
@@ -233,11 +232,6 @@ async def is_own_number(session: AsyncSession, org_id: UUID, e164: str) -> bool:
     """Tell whether a number is one of the organisation's own."""
     query = select(PhoneNumberRow.id).where(PhoneNumberRow.org_id == org_id, PhoneNumberRow.e164 == e164)
     return await session.scalar(query) is not None
-
-
-async def oldest_organisation_id(session: AsyncSession) -> UUID | None:
-    """Return the first organisation of this installation."""
-    return await session.scalar(select(OrganisationRow.id).order_by(OrganisationRow.created_at).limit(1))
 
 
 # --- forgetting -------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from voice_agent.contacts.words import search_words
 from voice_agent.storage.ids import new_id
 
 ZonesOfRegion = Callable[[str], tuple[str, ...]]
-"""Zones of an ISO 3166-2 region; empty where it is not known (`compliance.packs.zones_of_region`)."""
+"""Zones of an ISO 3166-2 region; empty where it is not known (`RulePacks.zones_of_region`)."""
 
 TEXTS = ("name", "given_name", "family_name", "company", "email", "locale", "region", "zone")
 """Columns that are texts as they are said; empty where there is nothing."""

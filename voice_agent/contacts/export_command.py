@@ -7,14 +7,15 @@ import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import orjson
-from sqlalchemy import select
 
 from voice_agent.auth.principal import system
 from voice_agent.auth.repository import oldest_organisation
-from voice_agent.compliance.packs import built_in, zones_of_region
+from voice_agent.compliance.packs import load_packs
 from voice_agent.compliance.service import ComplianceService
+from voice_agent.contacts import list_repository
 from voice_agent.contacts.custom_fields import CustomFieldService
 from voice_agent.contacts.export import ContactExport, ExportOrder
 from voice_agent.contacts.export_formats import CsvStyle, Format
@@ -24,7 +25,6 @@ from voice_agent.errors import InvalidRequest, NotFound
 from voice_agent.jobs.outbox import JobOutbox
 from voice_agent.settings import Settings
 from voice_agent.storage.database import Database, database_url
-from voice_agent.storage.tables import ContactListRow
 
 
 def export_contacts(
@@ -61,7 +61,7 @@ async def _export(settings: Settings, file: Path, list_name: str, order: ExportO
         order = ExportOrder(
             format=order.format, columns=order.columns, filter=order.filter, style=order.style, list_id=list_id
         )
-        pieces = await _exports(database).begin(system(org_id, "command line"), order)
+        pieces = await _exports(settings, database).begin(system(org_id, "command line"), order)
         with unfinished.open("wb") as written:
             async for piece in pieces:
                 written.write(piece)
@@ -71,7 +71,7 @@ async def _export(settings: Settings, file: Path, list_name: str, order: ExportO
         await database.close()
 
 
-async def _found(database: Database, list_name: str) -> tuple[Any, Any]:
+async def _found(database: Database, list_name: str) -> tuple[UUID, UUID | None]:
     """Return the keys of the first organisation and of its list of this name, None without one. Raises NotFound."""
     async with database.read() as session:
         organisation = await oldest_organisation(session)
@@ -79,21 +79,17 @@ async def _found(database: Database, list_name: str) -> tuple[Any, Any]:
             raise NotFound("there is no organisation yet: create an owner first")
         if not list_name:
             return organisation.id, None
-        query = select(ContactListRow.id).where(
-            ContactListRow.org_id == organisation.id,
-            ContactListRow.name == list_name,
-            ContactListRow.archived_at.is_(None),
-        )
-        list_id = await session.scalar(query)
-        if list_id is None:
+        row = await list_repository.named(session, organisation.id, list_name)
+        if row is None:
             raise NotFound(f"there is no list called {list_name}")
-        return organisation.id, list_id
+        return organisation.id, row.id
 
 
-def _exports(database: Database) -> ContactExport:
-    ledger = ComplianceService(built_in(), clock=_now)
+def _exports(settings: Settings, database: Database) -> ContactExport:
+    packs = load_packs(settings.compliance.packs_dir)
+    ledger = ComplianceService(packs, clock=_now)
     fields, tags = CustomFieldService(database, JobOutbox(), _now), TagService(_now)
-    contacts = ContactService(fields, tags, ledger, zones_of_region=zones_of_region, clock=_now)
+    contacts = ContactService(fields, tags, ledger, zones_of_region=packs.zones_of_region, clock=_now)
     return ContactExport(database, contacts, _now)
 
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from voice_agent.auth import repository as organisations
 from voice_agent.auth.principal import Principal, system
+from voice_agent.contacts import list_repository
 from voice_agent.contacts.import_model import FINAL, Counts, ImportSource, ImportState, seconds_left
 from voice_agent.contacts.import_orders import NOTHING
 from voice_agent.contacts.import_run import is_final, said_of
@@ -172,10 +172,7 @@ async def _new(session: AsyncSession, imports: Imports, org_id: UUID, wanted: Wa
 
 async def _list_named(session: AsyncSession, org_id: UUID, name: str) -> UUID:
     """Return the static list of a name; one that is not there is made. Raises InvalidRequest."""
-    query = select(ContactListRow).where(
-        ContactListRow.org_id == org_id, ContactListRow.name == name, ContactListRow.archived_at.is_(None)
-    )
-    row = await session.scalar(query)
+    row = await list_repository.named(session, org_id, name)
     if row is not None and row.kind != "static":
         raise InvalidRequest(f"list: {name!r} is a segment, which nobody joins")
     if row is None:

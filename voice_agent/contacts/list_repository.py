@@ -24,6 +24,14 @@ async def find(session: AsyncSession, org_id: UUID, list_id: UUID, *, is_locked:
     return await session.scalar(query)
 
 
+async def named(session: AsyncSession, org_id: UUID, name: str) -> ContactListRow | None:
+    """Return the list of a name; an archived one has none."""
+    query = select(ContactListRow).where(
+        ContactListRow.org_id == org_id, ContactListRow.name == name, ContactListRow.archived_at.is_(None)
+    )
+    return await session.scalar(query)
+
+
 async def page(
     session: AsyncSession, org_id: UUID, *, kind: str = "", before: Place | None, limit: int
 ) -> Sequence[ContactListRow]:

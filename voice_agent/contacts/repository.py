@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import delete, func, join, literal, select, true, update
+from sqlalchemy import delete, func, join, literal, or_, select, true, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -49,6 +49,24 @@ class ContactUpdate(msgspec.Struct, frozen=True, kw_only=True):
 
     further: Sequence[FurtherNumber] | None = None
     """All its further numbers; None where they stay."""
+
+
+# --- one contact ------------------------------------------------------------------------------------------------
+async def contact(
+    session: AsyncSession, org_id: UUID, contact_id: UUID, *, is_locked: bool = False
+) -> ContactRow | None:
+    """Return a contact of this organisation, a deleted one too; locked, others that want to change it wait."""
+    query = select(ContactRow).where(ContactRow.id == contact_id, ContactRow.org_id == org_id)
+    if is_locked:
+        query = query.with_for_update(key_share=True).execution_options(populate_existing=True)
+    return await session.scalar(query)
+
+
+async def remains_of(session: AsyncSession, row: ContactRow, *, known: Sequence[UUID]) -> Sequence[ContactRow]:
+    """Return what else is kept of a contact: those merged into it and deleted ones with its number, without `known`."""
+    is_alike = or_(ContactRow.merged_into == row.id, (ContactRow.e164 == row.e164) & ContactRow.deleted_at.is_not(None))
+    query = select(ContactRow).where(ContactRow.org_id == row.org_id, is_alike, ContactRow.id.not_in(known))
+    return (await session.scalars(query)).all()
 
 
 # --- many contacts ----------------------------------------------------------------------------------------------

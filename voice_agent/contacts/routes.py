@@ -12,9 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from voice_agent.auth.gate import Gate
 from voice_agent.auth.principal import Permission, Principal
-from voice_agent.compliance.packs import zones_of_region
 from voice_agent.contacts import repository, search
 from voice_agent.contacts.changes import Action, BulkOrder, ContactChanges
+from voice_agent.contacts.columns import ZonesOfRegion
 from voice_agent.contacts.custom_fields import CustomFieldService
 from voice_agent.contacts.duplicates import DuplicateService
 from voice_agent.contacts.field_routes import Access, fields_router, tags_router
@@ -61,7 +61,15 @@ class ContactServices(msgspec.Struct, frozen=True, kw_only=True):
     timeline: Timeline
 
     @classmethod
-    def over(cls, database: Database, jobs: JobRequests, ledger: NumberLedger, clock: Callable[[], datetime]) -> Self:
+    def over(
+        cls,
+        database: Database,
+        jobs: JobRequests,
+        ledger: NumberLedger,
+        *,
+        zones_of_region: ZonesOfRegion,
+        clock: Callable[[], datetime],
+    ) -> Self:
         """Return those of a process. `clock` returns the present in UTC."""
         fields, tags = CustomFieldService(database, jobs, clock), TagService(clock)
         changes = ContactChanges(database, jobs, clock)

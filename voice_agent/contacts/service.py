@@ -11,7 +11,6 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -78,10 +77,7 @@ class ContactService:
     async def _one(
         self, session: AsyncSession, org_id: UUID, contact_id: UUID, *, is_locked: bool = False
     ) -> ContactRow:
-        query = select(ContactRow).where(ContactRow.id == contact_id, ContactRow.org_id == org_id)
-        if is_locked:
-            query = query.with_for_update(key_share=True).execution_options(populate_existing=True)
-        row = await session.scalar(query)
+        row = await repository.contact(session, org_id, contact_id, is_locked=is_locked)
         if row is None:
             raise NotFound("there is no such contact")
         return row
@@ -167,12 +163,7 @@ class ContactService:
         erased, waiting = [row], [row]
         while waiting:
             of = waiting.pop()
-            alike = or_(
-                ContactRow.merged_into == of.id, (ContactRow.e164 == of.e164) & ContactRow.deleted_at.is_not(None)
-            )
-            known = [each.id for each in erased]
-            query = select(ContactRow).where(ContactRow.org_id == row.org_id, alike, ContactRow.id.not_in(known))
-            more = (await session.scalars(query)).all()
+            more = await repository.remains_of(session, of, known=[each.id for each in erased])
             erased += more
             waiting += more
         phones = await repository.phones_by_contact(session, row.org_id, [each.id for each in erased])
