@@ -12,8 +12,8 @@ import structlog
 from sqlalchemy import select
 
 from voice_agent.calls.carrier_recordings import (
-    FETCH_JOB_S,
     FETCH_RECORDING,
+    FETCH_S,
     CarrierRecordings,
     RecordingToFetch,
 )
@@ -52,7 +52,13 @@ class Background:
     def register(self, jobs: Jobs) -> None:
         """Say what there is to do. Before `Jobs.open`."""
         jobs.register(DELETE_FILES, ErasedFiles, self.delete_files)
-        jobs.register(FETCH_RECORDING, RecordingToFetch, self._recordings.fetch, timeout_s=FETCH_JOB_S)
+        jobs.register(
+            FETCH_RECORDING,
+            RecordingToFetch,
+            self._recordings.fetch,
+            timeout_s=FETCH_S,
+            give_up=self._recordings.give_up,
+        )
         jobs.every("carrier_recordings", HOUR_S, self._recordings.check)
         jobs.every("retention", HOUR_S, self.erase_old_calls)
         jobs.every("idempotency", HOUR_S, self.forget_old_keys)

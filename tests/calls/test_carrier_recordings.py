@@ -35,7 +35,6 @@ from voice_agent.storage.tables import CallRow, JobRow, RecordingRow
 
 RE = "RE" + "a" * 32
 CONTEXT = JobContext(job_id="1", kind=FETCH_RECORDING, tries=1, is_last=False)
-LAST = JobContext(job_id="1", kind=FETCH_RECORDING, tries=20, is_last=True)
 
 
 class WatchedStorage(LocalStorage):
@@ -284,8 +283,9 @@ async def test_f46_while_the_storage_is_away_the_carriers_copy_stays(world: Worl
 async def test_g23_after_the_last_try_the_row_says_why_and_can_still_be_retried(world: World) -> None:
     _, wanted = await world.told_and_there()
     sound = world.carrier.recordings.pop(RE)
-    with pytest.raises(CarrierError):
-        await world.recordings.fetch(wanted, LAST)
+    with pytest.raises(CarrierError) as error:
+        await world.recordings.fetch(wanted, CONTEXT)
+    await world.recordings.give_up(wanted, error.value)
     row = await world.row()
     assert (row.state, row.reason) == ("failed", "it could not be fetched: no such recording")
     await world.processor.take(receipt(mark="a late copy"))
@@ -300,8 +300,9 @@ async def test_a_copy_that_cannot_be_deleted_leaves_the_recording_stored(world: 
     _, wanted = await world.told_and_there()
     await world.fetching(keeps_copy=True).fetch(wanted, CONTEXT)
     world.carrier.error = CarrierError("away", status=503)
-    with pytest.raises(CarrierError):
-        await world.recordings.fetch(wanted, LAST)
+    with pytest.raises(CarrierError) as error:
+        await world.recordings.fetch(wanted, CONTEXT)
+    await world.recordings.give_up(wanted, error.value)
     assert (await world.row()).state == "stored"
 
 
@@ -349,7 +350,13 @@ async def test_f46_the_job_is_tried_until_the_recording_is_there(world: World) -
     _, wanted = await world.told_and_there()
     world.carrier.download_errors = [CarrierError("it broke off")] * (AT_ONCE.tries - 1)
     jobs = new_jobs(world.database)
-    jobs.register(FETCH_RECORDING, RecordingToFetch, world.recordings.fetch, retry=AT_ONCE)
+    jobs.register(
+        FETCH_RECORDING,
+        RecordingToFetch,
+        world.recordings.fetch,
+        retry=AT_ONCE,
+        give_up=world.recordings.give_up,
+    )
     async with running(jobs):
         await until_idle(jobs)
         assert await jobs.count() == (0, 0)
@@ -360,7 +367,13 @@ async def test_g23_a_job_that_failed_has_said_so_in_the_row_and_can_be_retried(w
     _, wanted = await world.told_and_there()
     sound = world.carrier.recordings.pop(RE)
     jobs = new_jobs(world.database)
-    jobs.register(FETCH_RECORDING, RecordingToFetch, world.recordings.fetch, retry=AT_ONCE)
+    jobs.register(
+        FETCH_RECORDING,
+        RecordingToFetch,
+        world.recordings.fetch,
+        retry=AT_ONCE,
+        give_up=world.recordings.give_up,
+    )
     async with running(jobs):
         await until_idle(jobs)
         (failed,) = await jobs.failed()

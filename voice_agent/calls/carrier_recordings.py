@@ -23,7 +23,6 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import datetime, timedelta
-from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -46,7 +45,6 @@ from voice_agent.calls.recording_files import (
 from voice_agent.calls.service import JobRequests
 from voice_agent.errors import CarrierError, VoiceAgentError
 from voice_agent.jobs.model import JobContext
-from voice_agent.jobs.persistence import persistently
 from voice_agent.storage.database import Database
 from voice_agent.storage.files import StorageService
 from voice_agent.storage.ids import new_id
@@ -59,9 +57,6 @@ FETCH_RECORDING = "call.fetch_recording"
 
 FETCH_S = 1_800.0
 """The longest that one try may take: two hours of sound are 230 MB."""
-
-FETCH_JOB_S = FETCH_S + 60.0
-"""The job's own limit: later, so that the last try can still say that it failed."""
 
 LEFTOVERS_S = 2 * FETCH_S
 """Files of a fetch that are older belong to a process that was killed."""
@@ -160,20 +155,11 @@ class CarrierRecordings:
         return True
 
     # --- the job ----------------------------------------------------------------------------------------------
-    async def fetch(self, wanted: RecordingToFetch, context: JobContext) -> None:
+    async def fetch(self, wanted: RecordingToFetch, context: JobContext) -> None:  # noqa: ARG002 - the port's shape
         """Store a recording and delete the carrier's copy; what is done already is not done again.
 
-        Raises what went wrong, for another try; after the last one the row says so.
+        Raises what went wrong, for another try.
         """
-        try:
-            async with asyncio.timeout(FETCH_S):
-                await self._fetch(wanted)
-        except Exception as error:
-            if context.is_last:
-                await persistently(partial(self._give_up, wanted, error))
-            raise
-
-    async def _fetch(self, wanted: RecordingToFetch) -> None:
         async with self._database.read() as session:
             row = await recording_rows.of_carrier_sid(session, wanted.recording_sid)
         if row is None:
@@ -230,7 +216,8 @@ class CarrierRecordings:
             await self._storage.delete(key)
         await self._carrier.delete_recording(wanted.recording_sid)
 
-    async def _give_up(self, wanted: RecordingToFetch, error: Exception) -> None:
+    async def give_up(self, wanted: RecordingToFetch, error: Exception) -> None:
+        """Have the row of a recording say that it is not tried any more, and why; a stored one stays stored."""
         said = str(error) if isinstance(error, VoiceAgentError) else type(error).__name__
         async with self._database.write() as session:
             row = await recording_rows.of_carrier_sid(session, wanted.recording_sid)
