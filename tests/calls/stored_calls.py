@@ -46,6 +46,7 @@ def a_call(org_id: UUID, *, state: str = "dialing", call_sid: str | None = None)
         id=new_id(),
         org_id=org_id,
         direction="outbound",
+        purpose="service",
         state=state,
         from_number=OURS,
         to_number=SPAIN,
