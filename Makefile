@@ -4,6 +4,8 @@
 
 BIN := .venv/bin
 UV := $(BIN)/uv
+# Two processes, each with servers of its own; the tests of a file stay together, because they share what is slow to make.
+AT_ONCE := -n 2 --dist loadfile
 BENCHES := $(sort $(filter-out %_server,$(patsubst bench/%.py,%,$(shell grep -ls '__main__' bench/*.py))))
 
 help: ## list the verbs
@@ -21,7 +23,7 @@ serve: setup ## answer real calls with the accounts in .env
 test: setup style types imports ## everything that must hold before a change goes in
 	@$(BIN)/voice-agent settings --check docs/settings.md
 	@$(BIN)/python scripts/turn_diagram.py --check docs/turn-machine.md
-	@$(BIN)/pytest --cov --cov-report=term-missing:skip-covered
+	@$(BIN)/pytest $(AT_ONCE) --cov --cov-report=term-missing:skip-covered
 
 style: ## lint and formatting
 	@$(BIN)/ruff check .
@@ -34,7 +36,7 @@ imports: ## who may import whom
 	@$(BIN)/lint-imports --no-logo
 
 tests: ## the tests alone
-	@$(BIN)/pytest
+	@$(BIN)/pytest $(AT_ONCE)
 
 bench: setup ## every benchmark, one after another; results in data/bench/
 	@mkdir -p data/bench
