@@ -4,14 +4,17 @@ import asyncio
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from tests.calls.stored_calls import POLICY, OneAgent
 from tests.campaigns.dialling_world import DiallingWorld, dialling_world
 from tests.campaigns.stored_campaigns import reread
 from tests.fakes.carrier import FakeCarrier
+from tests.servers.postgres import PostgresServer
 from voice_agent.calls.placing import CallPlacing, PlacingPorts
 from voice_agent.calls.processor import CallProcessor
 from voice_agent.calls.turns import DialTurns
+from voice_agent.campaigns import repository
 from voice_agent.campaigns.admission import LEASE_S
 from voice_agent.errors import CarrierError, DatabaseUnavailable, NotFound
 from voice_agent.integrations.twilio.addresses import TwilioAddresses
@@ -134,6 +137,41 @@ async def test_a_process_that_is_fenced_out_dials_nobody(world: DiallingWorld) -
 
     assert (await line.placing.place_admitted(call.id, fence=fence)).outcome == "not_placed"
     assert line.carrier.placed == []
+
+
+async def test_a_pause_and_a_call_that_turns_out_void_never_wait_for_each_other(postgres: PostgresServer) -> None:
+    database = Database(postgres.fresh_database())
+    try:
+        world = await dialling_world(database)
+        line = Line(world)
+        (call,) = await admitted(world)
+        asked, is_waiting = 0, asyncio.Event()
+
+        async def fence(_: object) -> bool:
+            nonlocal asked
+            asked += 1
+            is_waiting.set()
+            async with database.read() as session:  # until the pause waits for a lock
+                waits = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+                while not await session.scalar(waits):
+                    await session.rollback()
+            return False
+
+        async def pause() -> None:
+            await is_waiting.wait()
+            assert call.campaign_id is not None
+            async with database.write() as session:
+                campaign = await repository.locked(session, world.org_id, call.campaign_id)
+                assert campaign is not None
+                campaign.state, campaign.epoch = "pausing", 2
+                await repository.give_back(session, campaign, world.now)
+
+        await asyncio.gather(pause(), line.placing.place_admitted(call.id, fence=fence))
+        assert asked == 1
+        assert (await reread(database, call)).state == "void"
+        assert line.carrier.placed == []
+    finally:
+        await database.close()
 
 
 async def test_calls_wait_for_the_campaign_s_turn_and_the_account_s(world: DiallingWorld) -> None:

@@ -23,7 +23,13 @@ DIALING = "dialing"
 
 
 async def locked(session: AsyncSession, call_ids: Sequence[UUID]) -> Sequence[CallRow]:
-    """Return calls for a change, in one order always: two that want the same calls do not wait for each other."""
+    """Return calls for a change, in one order always: two that want the same calls do not wait for each other.
+
+    Their campaigns are locked before them, as a pause does: a void call changes what its campaign has committed.
+    """
+    of_them = select(CallRow.campaign_id).where(is_one_of(session, CallRow.id, call_ids))
+    campaigns = select(CampaignRow.id).where(CampaignRow.id.in_(of_them)).order_by(CampaignRow.id)
+    await session.execute(campaigns.with_for_update(key_share=True))
     query = select(CallRow).where(is_one_of(session, CallRow.id, call_ids)).order_by(CallRow.id)
     query = query.with_for_update(key_share=True).execution_options(populate_existing=True)
     return (await session.scalars(query)).all()
