@@ -27,7 +27,7 @@ from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from voice_agent.calls import repository, spending
+from voice_agent.calls import admitted, repository, spending
 from voice_agent.calls.model import ACTIVE, CallFacts, CallState, CarrierReport, Outcome, applied, moved
 from voice_agent.calls.policy import CallPolicy
 from voice_agent.calls.ports import Carrier, CarrierRecording
@@ -276,7 +276,7 @@ class CallProcessor:
         async def locked(session: AsyncSession) -> CallRow | None:
             if call_sid:
                 await repository.lock_sid(session, call_sid)
-            call = await repository.locked(session, call_id)
+            call = next(iter(await admitted.locked(session, [call_id])), None)
             return call if call is not None and await work(session, call) else None
 
         changed = await self._database.transact(locked)

@@ -10,8 +10,8 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from voice_agent.calls import admitted, spending
 from voice_agent.calls import repository as calls
-from voice_agent.calls import spending
 from voice_agent.calls.model import CallState, Outcome, moved
 from voice_agent.calls.policy import CallPolicy
 from voice_agent.campaigns import attempt_rows, repository
@@ -21,9 +21,8 @@ REASON = "suppressed: asked not to be called again"
 
 async def withdraw(session: AsyncSession, org_id: UUID, e164: str, now: datetime) -> int:
     """Suppress a number (E.164) in all of an organisation's campaigns; return how many contacts were waiting."""
-    for call_id in await attempt_rows.leased_calls_to(session, org_id, e164):
-        call = await calls.locked(session, call_id)
-        if call is None or call.state != CallState.INTENT:
+    for call in await admitted.locked(session, await attempt_rows.leased_calls_to(session, org_id, e164)):
+        if call.state != CallState.INTENT:
             continue  # it is being dialled by now
         after = moved(calls.facts_of(call), CallState.VOID, at=now, outcome=Outcome.BLOCKED)
         calls.store_facts(call, after)
